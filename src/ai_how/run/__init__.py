@@ -1,0 +1,12 @@
+"""The only gate to subprocesses, the clock, file locks and this machine's process table.
+
+Everything above decides in pure functions and acts through here, so that a test can hold the gate in its
+hand (:mod:`ai_how.run.fake`) and a log line can be pasted into a shell (:meth:`Command.paste`).
+"""
+
+from ai_how.run.clock import Clock, SystemClock, wait_until
+from ai_how.run.gate import Gate, LocalGate
+from ai_how.run.lock import FileLock
+from ai_how.run.model import Command, Completed
+
+__all__ = ["Clock", "Command", "Completed", "FileLock", "Gate", "LocalGate", "SystemClock", "wait_until"]
