@@ -1,0 +1,26 @@
+"""Tokens, secrets and their redaction; certificates and the audit log will join them."""
+
+from ai_how.security.private import read_private, write_private
+from ai_how.security.redact import Redactor
+from ai_how.security.tokens import (
+    TokenEntry,
+    TokenFile,
+    create_token,
+    digest,
+    find_token,
+    load_tokens,
+    new_secret,
+)
+
+__all__ = [
+    "Redactor",
+    "TokenEntry",
+    "TokenFile",
+    "create_token",
+    "digest",
+    "find_token",
+    "load_tokens",
+    "new_secret",
+    "read_private",
+    "write_private",
+]

@@ -1,0 +1,24 @@
+"""Types that travel between a client, the gateway and the replicas. Pure: no input, no output."""
+
+from ai_how.wire.endpoint import RECORD_VERSION, EndpointRecord
+from ai_how.wire.openai import (
+    ChatMessage,
+    ChatRequest,
+    ErrorBody,
+    ErrorEnvelope,
+    FaultSource,
+    ModelCard,
+    ModelList,
+)
+
+__all__ = [
+    "RECORD_VERSION",
+    "ChatMessage",
+    "ChatRequest",
+    "EndpointRecord",
+    "ErrorBody",
+    "ErrorEnvelope",
+    "FaultSource",
+    "ModelCard",
+    "ModelList",
+]

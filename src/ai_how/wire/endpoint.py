@@ -1,0 +1,45 @@
+"""The endpoint record: how a replica tells the gateway where it listens.
+
+The replica launcher writes one JSON file a replica into the site's ``share/endpoints`` folder, once the engine
+has proved that it serves the model, and writes it anew at every heartbeat. The replica's secret lies beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RECORD_VERSION: Literal["1.0"] = "1.0"
+
+
+class EndpointRecord(BaseModel):
+    """Where one replica listens. Times are seconds since the epoch, by the clock of the replica's node.
+
+    ``nonce`` is the replica's own name, made when it was asked for: a record whose nonce nobody asked for is
+    not ours, whatever job it names. Unknown fields are kept out of the way, so that an older gateway reads
+    the record of a newer launcher.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: Literal["1.0"]
+    model: str = Field(min_length=1)
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+    job_id: int = Field(ge=0)
+    nonce: str = Field(pattern=r"^[0-9a-f]{16,64}$")
+    uid: int = Field(ge=0)
+    engine: str = Field(min_length=1)
+    started: float
+    heartbeat: float
+
+    @property
+    def record_file(self) -> str:
+        """The name of the record's file in the endpoints folder."""
+        return f"{self.nonce}.json"
+
+    @property
+    def secret_file(self) -> str:
+        """The name of the file, beside the record, that holds the replica's secret."""
+        return f"{self.nonce}.secret"

@@ -1,0 +1,72 @@
+"""The part of OpenAI's API that the gateway and the client both speak.
+
+Requests are passed on byte by byte, so these types name only what the gateway has to read; every other field
+reaches the engine as the caller wrote it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FaultSource = Literal["gateway", "scheduler", "engine"]
+
+
+class ErrorBody(BaseModel):
+    """One error in OpenAI's shape, with ``source`` added: who failed, the gateway, the scheduler or the engine."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+    source: FaultSource = "gateway"
+
+
+class ErrorEnvelope(BaseModel):
+    """The body of every answer whose status is 400 or more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    error: ErrorBody
+
+
+class ModelCard(BaseModel):
+    """One model that can be asked right now. ``created`` is when its oldest replica became ready."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "ai-how"
+
+
+class ModelList(BaseModel):
+    """The answer to ``GET /v1/models``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    object: Literal["list"] = "list"
+    data: tuple[ModelCard, ...] = ()
+
+
+class ChatMessage(BaseModel):
+    """One message as the client sends it. Engines know more fields than these; they are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    role: str
+    content: str | None = None
+
+
+class ChatRequest(BaseModel):
+    """What the gateway reads of a chat request. It never writes the request anew, so nothing is lost."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model: str
+    messages: list[Any]
+    stream: bool | None = False
