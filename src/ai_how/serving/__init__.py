@@ -1,0 +1,1 @@
+"""Serving models: engines build launch commands, replicas decide and act, the gateway routes to them."""

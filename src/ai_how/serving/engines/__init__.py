@@ -1,0 +1,19 @@
+"""The engines: programs that serve a model. Each is one module that satisfies :class:`Engine`."""
+
+from ai_how.errors import NotFound
+from ai_how.serving.engines.llama_cpp import LlamaCpp
+from ai_how.serving.engines.model import Engine, Launch, Readiness, ServeRequest
+
+__all__ = ["ENGINES", "Engine", "Launch", "LlamaCpp", "Readiness", "ServeRequest", "find_engine"]
+
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (LlamaCpp(),)}
+
+
+def find_engine(name: str) -> Engine:
+    """The engine of that name. Raises :class:`NotFound` naming those there are."""
+    try:
+        return ENGINES[name]
+    except KeyError:
+        raise NotFound(
+            f"there is no engine called {name!r}", todo=f"These exist: {', '.join(sorted(ENGINES))}."
+        ) from None

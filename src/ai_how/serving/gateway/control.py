@@ -1,0 +1,100 @@
+"""Runs the gateway: its configuration, its port, its server."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ai_how.errors import AiHowError, NotFound
+from ai_how.security import load_tokens
+from ai_how.serving.gateway.app import create_app
+from ai_how.serving.gateway.model import GatewayConfig
+
+TOKENS_VARIABLE = "AI_HOW_GATEWAY_TOKENS"
+
+
+def load_config(path: Path) -> GatewayConfig:
+    """Read the configuration file; ``AI_HOW_GATEWAY_TOKENS`` names another digests file.
+
+    Raises :class:`NotFound`, or :class:`AiHowError` with every mistake in the file at once.
+    """
+    try:
+        config = GatewayConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFound("the gateway's configuration file is not there", where=str(path)) from error
+    except ValidationError as error:
+        mistakes = [
+            f"{'.'.join(str(step) for step in mistake['loc']) or 'the file'}: {mistake['msg']}"
+            for mistake in error.errors(include_url=False)
+        ]
+        raise AiHowError(
+            "the gateway's configuration cannot be used",
+            where=str(path),
+            detail="\n".join(mistakes),
+            todo="`ai-how up` writes it anew.",
+        ) from error
+    tokens = os.environ.get(TOKENS_VARIABLE)
+    return config.model_copy(update={"tokens": Path(tokens)}) if tokens else config
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises :class:`AiHowError` when the port is taken or may not be used."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(host, port, error) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> AiHowError:
+    where = f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return AiHowError(
+            f"port {port} is taken",
+            where=where,
+            cause="Another process listens there, perhaps a gateway of another site.",
+            todo=f"`ss -ltnp 'sport = :{port}'` shows which; end it, or give the gateway another port.",
+        )
+    return AiHowError(
+        f"the gateway cannot listen on {where}: {error.strerror or error}",
+        where=where,
+        cause="The address is not this machine's, or ports under 1024 are for root." if port < 1024 else None,
+        todo="Give the gateway another host or port.",
+    )
+
+
+def run_gateway(config: GatewayConfig) -> None:
+    """Serve until SIGTERM. Raises :class:`AiHowError` when it cannot begin."""
+    import uvicorn
+
+    load_tokens(config.tokens)  # better to fail now than at the first request
+    listener = bind(config.host, config.port)
+    logging.getLogger("ai_how.gateway").info("listening on http://%s:%d", config.host, config.port)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(config),
+            loop="uvloop",
+            http="h11",
+            ws="none",
+            lifespan="on",
+            access_log=False,  # ours says more, and no query strings
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()

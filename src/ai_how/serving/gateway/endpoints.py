@@ -1,0 +1,83 @@
+"""Reads the endpoint records, and again whenever their folder has changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from ai_how.errors import AiHowError, NotFound
+from ai_how.run import Clock
+from ai_how.security import read_private
+from ai_how.serving.gateway.model import Replica
+from ai_how.wire import EndpointRecord
+
+log = logging.getLogger("ai_how.gateway")
+
+# File systems keep times in ticks: a change within this many seconds of the last may not show in the folder's time.
+_TICK = 0.05
+
+Mark = tuple[int, int, int]
+
+
+class EndpointSource(Protocol):
+    """Where the gateway learns of replicas."""
+
+    def replicas(self) -> tuple[Replica, ...]: ...
+
+
+class EndpointFolder:
+    """The records in a folder. A look costs one ``stat`` while nothing changes, and only new files are read."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._changed = -1
+        self._found: tuple[Replica, ...] = ()
+        self._known: dict[str, tuple[Mark, Replica | None]] = {}
+
+    def replicas(self) -> tuple[Replica, ...]:
+        """Every replica with a record, ready or not. A folder that is not there yet holds none."""
+        try:
+            changed = os.stat(self._folder).st_mtime_ns
+            if changed != self._changed:
+                settled = abs(self._clock.now() - changed / 1e9) > _TICK
+                self._found = self._read()
+                self._changed = changed if settled else -1
+        except FileNotFoundError:
+            return ()
+        return self._found
+
+    def _read(self) -> tuple[Replica, ...]:
+        known: dict[str, tuple[Mark, Replica | None]] = {}
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or not entry.name.endswith(".json"):
+                    continue
+                try:
+                    found = entry.stat()
+                except FileNotFoundError:
+                    continue  # withdrawn between the listing and the look
+                mark = (found.st_mtime_ns, found.st_ino, found.st_size)
+                before = self._known.get(entry.name)
+                known[entry.name] = before if before and before[0] == mark else (mark, _one(Path(entry.path)))
+        self._known = known
+        return tuple(replica for _, (_, replica) in sorted(known.items()) if replica)
+
+
+def _one(path: Path) -> Replica | None:
+    try:
+        record = EndpointRecord.model_validate_json(read_private(path))
+        secret = read_private(path.with_name(record.secret_file)).strip()
+    except NotFound:
+        return None  # withdrawn between the listing and the reading
+    except AiHowError as error:
+        log.warning("record=%s ignored: %s", path.name, error.message)
+        return None
+    except ValidationError as error:
+        log.warning("record=%s ignored: %d fields are not as they should be", path.name, error.error_count())
+        return None
+    return Replica(record=record, secret=secret)

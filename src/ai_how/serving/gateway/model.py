@@ -1,0 +1,66 @@
+"""The gateway's types. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ai_how.wire import EndpointRecord, ErrorBody, ErrorEnvelope, FaultSource
+
+
+class GatewayConfig(BaseModel):
+    """The gateway's configuration file, JSON.
+
+    ``endpoints`` is the folder of the endpoint records, ``tokens`` the file of the tokens' digests. Seconds:
+    ``stale_after`` without a heartbeat a replica gets no requests; ``answer_timeout`` is the longest silence of
+    an engine that is answering. ``body_limit`` is in bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal["1.0"] = "1.0"
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+    endpoints: Path
+    tokens: Path
+    stale_after: float = Field(default=30.0, gt=0)
+    answer_timeout: float = Field(default=600.0, gt=0)
+    body_limit: int = Field(default=64 * 1024 * 1024, gt=0)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One replica as the gateway sees it: its record, and the secret that opens it."""
+
+    record: EndpointRecord
+    secret: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.record.host}:{self.record.port}"
+
+    def __repr__(self) -> str:
+        # The secret stays out of every log and traceback.
+        return f"Replica({self.record.model}, job {self.record.job_id})"
+
+
+@dataclass(eq=False)
+class Refusal(Exception):
+    """An answer that is an error, on its way to the client. ``retry_after`` is in seconds."""
+
+    status: int
+    message: str
+    kind: str
+    code: str
+    source: FaultSource = "gateway"
+    param: str | None = None
+    retry_after: int | None = None
+
+    def body(self) -> bytes:
+        error = ErrorBody(
+            message=self.message, type=self.kind, param=self.param, code=self.code, source=self.source
+        )
+        return ErrorEnvelope(error=error).model_dump_json().encode()

@@ -1,0 +1,93 @@
+"""What the gateway decides: who may be asked, who is asked first, and what to say when nobody can. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import ValidationError
+
+from ai_how.serving.gateway.model import Refusal, Replica
+from ai_how.wire import ChatRequest, ModelCard, ModelList
+
+
+def ready(replicas: Iterable[Replica], now: float, stale_after: float) -> tuple[Replica, ...]:
+    """The replicas whose last heartbeat is at most ``stale_after`` seconds old."""
+    return tuple(replica for replica in replicas if now - replica.record.heartbeat <= stale_after)
+
+
+def candidates(
+    replicas: Iterable[Replica], model: str, busy: Mapping[str, int], failed: Mapping[str, float]
+) -> tuple[Replica, ...]:
+    """The replicas of ``model`` in the order to ask them: those that work, the least busy first.
+
+    ``busy`` counts the requests that each holds, by nonce. ``failed`` has the wall time at which a replica
+    refused a request; it comes last until a later heartbeat shows that it lives.
+    """
+
+    def order(replica: Replica) -> tuple[bool, int, str]:
+        record = replica.record
+        doubtful = record.heartbeat <= failed.get(record.nonce, float("-inf"))
+        return doubtful, busy.get(record.nonce, 0), record.nonce
+
+    return tuple(sorted((replica for replica in replicas if replica.record.model == model), key=order))
+
+
+def model_list(replicas: Iterable[Replica]) -> ModelList:
+    """The models that can be asked, by name."""
+    since: dict[str, float] = {}
+    for replica in replicas:
+        record = replica.record
+        since[record.model] = min(record.started, since.get(record.model, record.started))
+    return ModelList(data=tuple(ModelCard(id=name, created=int(since[name])) for name in sorted(since)))
+
+
+def no_replica(model: str, known: Sequence[Replica], live: Sequence[Replica]) -> Refusal:
+    """Why nobody can answer for ``model``: it is served by nobody, or its replicas have gone silent."""
+    if any(replica.record.model == model for replica in known):
+        return Refusal(
+            status=503,
+            message=f"No replica of the model '{model}' is ready: the last one has stopped answering.",
+            kind="service_unavailable",
+            code="no_ready_replica",
+            param="model",
+            retry_after=5,
+        )
+    names = sorted({replica.record.model for replica in live})
+    message = f"The model '{model}' does not exist. "
+    near = difflib.get_close_matches(model, names, n=1)
+    if near:
+        message += f"Did you mean '{near[0]}'? "
+    message += f"These models exist: {', '.join(names)}." if names else "No model is being served."
+    return Refusal(
+        status=404, message=message, kind="invalid_request_error", code="model_not_found", param="model"
+    )
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """What the gateway must know of a chat request. Raises :class:`Refusal`; it never repeats the request's text."""
+    try:
+        return ChatRequest.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        what = "The body is not valid JSON" if first["type"] == "json_invalid" else first["msg"]
+        raise Refusal(
+            status=400,
+            message=f"{place}: {what}." if place else f"{what}.",
+            kind="invalid_request_error",
+            code="invalid_request",
+            param=place or None,
+        ) from error
+
+
+def all_failed(model: str, tried: int) -> Refusal:
+    """Nobody who was asked answered, and nothing was sent to the client yet."""
+    return Refusal(
+        status=502,
+        message=f"The engine that serves '{model}' does not answer ({tried} tried). Try again in a moment.",
+        kind="upstream_error",
+        code="replica_unreachable",
+        source="engine",
+        retry_after=5,
+    )
