@@ -1,0 +1,92 @@
+"""The batch script and the launch file of a replica. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+from ai_how.errors import AiHowError
+from ai_how.serving.engines import Launch
+from ai_how.serving.replicas.model import ReplicaResources
+
+LAUNCHER = "replica_launcher.py"
+LAUNCH_FILE = "launch.json"
+
+# Seconds: between two heartbeats, and from SIGTERM to SIGKILL (Slurm's own KillWait is 30).
+HEARTBEAT = 5.0
+GRACE = 15.0
+
+
+def job_name(model: str) -> str:
+    """The name of a job that serves ``model``: ``serve-`` and the name, letters Slurm dislikes made dashes."""
+    return "serve-" + re.sub(r"[^A-Za-z0-9._-]", "-", model)
+
+
+def batch_script(*, name: str, folder: Path, log: str, python: Path, resources: ReplicaResources) -> str:
+    """The batch script that runs one replica: ``folder`` holds its launcher and its launch file.
+
+    ``log`` may contain ``%j``. Raises :class:`AiHowError` when a value cannot stand in a batch script.
+    """
+    options = {
+        "job-name": name,
+        "nodes": "1",
+        "ntasks": "1",
+        "cpus-per-task": str(resources.cpus),
+        "mem": resources.memory,
+        "gres": resources.gres,
+        "partition": resources.partition,
+        "time": resources.time_limit,
+        "chdir": str(folder),
+        "output": log,
+        "open-mode": "append",
+    }
+    lines = [_option(key, value) for key, value in options.items() if value is not None]
+    command = shlex.join([str(python), "-I", str(folder / LAUNCHER), str(folder / LAUNCH_FILE)])
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *lines,
+            # A replica that was moved would have a new endpoint: a new one is asked for instead.
+            "#SBATCH --no-requeue",
+            "",
+            "set -eu",
+            "umask 077",
+            "export DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1 NO_PROXY=127.0.0.1,localhost",
+            "# The launcher takes the place of this shell, so Slurm's signals reach it at once.",
+            f"exec {command}",
+            "",
+        ]
+    )
+
+
+def _option(key: str, value: str) -> str:
+    if any(letter in value for letter in '\n\r"\\') or not value:
+        raise AiHowError(
+            f"{value!r} cannot be the {key} of a replica's job",
+            cause="Quotes, backslashes and line ends have a meaning of their own in a batch script.",
+        )
+    return f'#SBATCH --{key}="{value}"' if re.search(r"[\s#;'$`]", value) else f"#SBATCH --{key}={value}"
+
+
+def launch_file(
+    *, launch: Launch, model: str, engine: str, nonce: str, endpoints: Path, engine_log: str
+) -> str:
+    """What the replica launcher reads. ``engine_log`` may contain ``{job_id}``. Holds no secret."""
+    facts = {
+        "version": "1.0",
+        "model": model,
+        "engine": engine,
+        "nonce": nonce,
+        "argv": list(launch.argv),
+        "environment": dict(launch.environment),
+        "secret_variable": launch.secret_variable,
+        "readiness": asdict(launch.readiness),
+        "endpoints": str(endpoints),
+        "engine_log": engine_log,
+        "heartbeat": HEARTBEAT,
+        "grace": GRACE,
+    }
+    return json.dumps(facts, indent=2) + "\n"
