@@ -1,0 +1,1 @@
+"""Slurm: its configuration rendered, its answers parsed, its jobs controlled. Slurm does the scheduling."""

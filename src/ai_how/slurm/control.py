@@ -1,0 +1,96 @@
+"""Slurm's own commands, called through the gate with the site's environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ai_how.errors import CommandFailed, CouldNotTell
+from ai_how.run import Command, Completed, Gate
+from ai_how.slurm import parse
+from ai_how.slurm.model import Accounting, Job, NodeState
+
+
+class Slurm:
+    """One Slurm cluster as its user sees it. ``env`` holds SLURM_CONF and whatever its programs need to run.
+
+    ``programs`` maps a command's name to its path; a name that is not in it is looked up on PATH.
+    """
+
+    def __init__(self, gate: Gate, env: Mapping[str, str], programs: Mapping[str, Path]) -> None:
+        self._gate = gate
+        self._env = env
+        self._programs = programs
+
+    def submit(self, script_text: str, name: str, cwd: Path) -> int:
+        """Hand a batch script to sbatch; returns the job id. Raises :class:`CommandFailed`."""
+        answer = self._call("sbatch", "--parsable", f"--job-name={name}", cwd=cwd, stdin=script_text)
+        return parse.submitted(answer.stdout)
+
+    def cancel(self, job_id: int, *, signal: str | None = None) -> None:
+        words = [f"--signal={signal}"] if signal else []
+        self._call("scancel", *words, str(job_id))
+
+    def requeue(self, job_id: int) -> bool:
+        """Put a running job back into the queue; false when Slurm says that it cannot be."""
+        return self._call("scontrol", "requeue", str(job_id), check=False).ok
+
+    def jobs(self) -> list[Job]:
+        """The jobs that slurmctld holds now: pending, running and recently ended."""
+        return list(parse.scontrol_jobs(self._call("scontrol", "--oneliner", "show", "job").stdout))
+
+    def job(self, job_id: int) -> Job | None:
+        """One job, from slurmctld or, when it has forgotten it, from accounting."""
+        answer = self._call("scontrol", "--oneliner", "show", "job", str(job_id), check=False)
+        if answer.ok:
+            return next(parse.scontrol_jobs(answer.stdout), None)
+        if "Invalid job id" not in answer.stderr:
+            raise CouldNotTell(f"slurmctld did not say how job {job_id} is", detail=answer.tail())
+        return next(iter(self.history(job_id)), None)
+
+    def history(self, job_id: int | None = None) -> list[Job]:
+        """Jobs from accounting, oldest first; all of the cluster's when no id is given."""
+        chosen = [f"--jobs={job_id}"] if job_id else ["--starttime=1970-01-02", "--allusers"]
+        answer = self._call(
+            "sacct", "--parsable2", "--noheader", "--allocations", f"--format={','.join(parse.SACCT_FIELDS)}", *chosen
+        )
+        return list(parse.sacct_jobs(answer.stdout))
+
+    def accounting(self, job_ids: Sequence[int]) -> Mapping[int, Accounting]:
+        """What slurmdbd keeps of these jobs."""
+        answer = self._call(
+            "sacct", "--parsable2", "--noheader", f"--format={','.join(parse.ACCOUNTING_FIELDS)}",
+            f"--jobs={','.join(map(str, job_ids))}",
+        )  # fmt: skip
+        return parse.accounting(answer.stdout)
+
+    def nodes(self) -> list[NodeState]:
+        """Every node of slurm.conf as slurmctld sees it."""
+        return list(parse.nodes(self._call("scontrol", "--oneliner", "show", "node").stdout))
+
+    def drain(self, names: str, reason: str) -> None:
+        """Let running jobs end on these nodes (a hostlist) and start none there."""
+        self._call("scontrol", "update", f"NodeName={names}", "State=DRAIN", f"Reason={reason}")
+
+    def resume(self, names: str) -> None:
+        self._call("scontrol", "update", f"NodeName={names}", "State=RESUME")
+
+    def reconfigure(self) -> None:
+        """Every daemon reads its configuration again."""
+        self._call("scontrol", "reconfigure")
+
+    def alive(self) -> bool:
+        """Whether slurmctld answers."""
+        return "UP" in self._call("scontrol", "ping", check=False).stdout
+
+    def _call(
+        self, program: str, *words: str, check: bool = True, cwd: Path | None = None, stdin: str | None = None
+    ) -> Completed:
+        path = str(self._programs.get(program, program))
+        command = Command((path, *words), env=self._env, cwd=cwd, stdin=stdin, timeout=60)
+        try:
+            return self._gate.run(command, check=check)
+        except CommandFailed as error:
+            detail = (error.detail or "").replace(f"{program}: error: ", "")
+            raise CommandFailed(f"{program} refused: {detail.splitlines()[0] if detail else error.message}",
+                                where=error.where, detail=error.detail) from error  # fmt: skip

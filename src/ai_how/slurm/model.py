@@ -1,0 +1,130 @@
+"""What we tell Slurm, and what it tells us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Gres:
+    """Typed GPUs of one node: ``count`` of ``type``, backed by the character devices ``files``."""
+
+    type: str
+    files: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.files)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One slurmd. ``memory_mb`` in MiB."""
+
+    name: str
+    port: int
+    cpus: int
+    memory_mb: int
+    gres: tuple[Gres, ...] = ()
+
+
+@dataclass(frozen=True)
+class Partition:
+    """``max_time`` and ``default_time`` in Slurm's own notation."""
+
+    name: str
+    nodes: tuple[str, ...]
+    max_time: str
+    default_time: str
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """All that ``slurm.conf``, ``gres.conf`` and ``slurmdbd.conf`` are rendered from."""
+
+    name: str
+    host: str
+    user: str
+    slurmctld_port: int
+    slurmdbd_port: int
+    munge_socket: Path
+    etc: Path
+    run: Path
+    log: Path
+    state: Path
+    spool: Path
+    nodes: tuple[Node, ...]
+    partitions: tuple[Partition, ...]
+    plugin_folder: Path | None = None
+    slurmstepd: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as ``squeue`` or ``sacct`` tells of it. Times are seconds since the epoch, 0 when not known."""
+
+    id: int
+    name: str
+    state: str
+    reason: str = ""
+    user: str = ""
+    partition: str = ""
+    nodes: str = ""
+    exit_code: str = ""
+    elapsed: int = 0
+    time_limit: str = ""
+    submit: int = 0
+    start: int = 0
+    end: int = 0
+    restarts: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def completed(self) -> bool:
+        return self.state == "COMPLETED"
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """What slurmdbd keeps of an ended job: wall and CPU seconds, the largest resident set in bytes, TRES."""
+
+    job_id: int
+    state: str
+    exit_code: str
+    elapsed_seconds: int
+    cpu_seconds: float
+    max_rss_bytes: int
+    allocated: Mapping[str, str]
+    nodes: str
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """A node as slurmctld sees it; ``state`` is Slurm's word without its flags, which are in ``flags``."""
+
+    name: str
+    state: str
+    flags: frozenset[str]
+    reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        return self.state in {"IDLE", "MIXED", "ALLOCATED", "COMPLETING"} and not self.flags & UNUSABLE
+
+
+#: Base states in which a job will never run again (Slurm, ``JOB STATE CODES`` in squeue(1)).
+ENDED = frozenset(
+    {
+        "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL",
+        "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT",
+    }
+)  # fmt: skip
+
+#: Node flags that keep jobs away (sinfo(1), ``NODE STATE CODES``).
+UNUSABLE = frozenset({"DOWN", "DRAIN", "FAIL", "NOT_RESPONDING", "MAINTENANCE", "POWERED_DOWN", "UNKNOWN"})

@@ -1,0 +1,160 @@
+"""Slurm's answers as typed facts. Pure; recorded answers of several versions are the tests."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+
+from ai_how.errors import CouldNotTell
+from ai_how.slurm.model import Accounting, Job, NodeState
+
+SACCT_FIELDS = (
+    "JobIDRaw", "JobName", "State", "ExitCode", "User", "Partition", "NodeList", "ElapsedRaw", "Timelimit",
+    "Submit", "Start", "End", "Restarts",
+)  # fmt: skip
+ACCOUNTING_FIELDS = (
+    "JobIDRaw", "State", "ExitCode", "ElapsedRaw", "TotalCPU", "MaxRSS", "AllocTRES", "NodeList",
+)  # fmt: skip
+
+
+def fields(line: str) -> dict[str, str]:
+    """``Key=value`` pairs of one ``scontrol --oneliner`` line; a value may hold spaces and equals signs."""
+    keys = list(re.finditer(r"(?:^|\s)([A-Za-z][A-Za-z0-9:_/]*)=", line))
+    found = {}
+    for here, after in zip(keys, [*keys[1:], None], strict=True):
+        end = after.start() if after else len(line)
+        found.setdefault(here.group(1), line[here.end() : end].strip())
+    return found
+
+
+def scontrol_jobs(text: str) -> Iterator[Job]:
+    """The jobs in the answer of ``scontrol --oneliner show job``."""
+    for line in text.splitlines():
+        if not line.startswith("JobId="):
+            continue
+        facts = fields(line)
+        yield Job(
+            id=int(facts["JobId"]),
+            name=facts.get("JobName", ""),
+            state=facts["JobState"],
+            reason="" if facts.get("Reason") in (None, "None") else facts["Reason"],
+            user=facts.get("UserId", "").split("(")[0],
+            partition=facts.get("Partition", ""),
+            nodes=_null(facts.get("NodeList", "")),
+            exit_code=facts.get("ExitCode", ""),
+            elapsed=duration(facts.get("RunTime", "0")),
+            time_limit=facts.get("TimeLimit", ""),
+            submit=moment(facts.get("SubmitTime", "")),
+            start=moment(facts.get("StartTime", "")),
+            end=moment(facts.get("EndTime", "")),
+            restarts=int(facts.get("Restarts", "0")),
+        )
+
+
+def sacct_jobs(text: str) -> Iterator[Job]:
+    """The jobs (not their steps) in the answer of ``sacct --parsable2 --noheader`` with ``SACCT_FIELDS``."""
+    for line in text.splitlines():
+        facts = dict(zip(SACCT_FIELDS, line.split("|"), strict=True))
+        if not facts["JobIDRaw"].isdigit():
+            continue
+        yield Job(
+            id=int(facts["JobIDRaw"]),
+            name=facts["JobName"],
+            state=facts["State"].split()[0],
+            user=facts["User"],
+            partition=facts["Partition"],
+            nodes="" if facts["NodeList"] == "None assigned" else facts["NodeList"],
+            exit_code=facts["ExitCode"],
+            elapsed=int(facts["ElapsedRaw"] or 0),
+            time_limit=facts["Timelimit"],
+            submit=moment(facts["Submit"]),
+            start=moment(facts["Start"]),
+            end=moment(facts["End"]),
+            restarts=int(facts["Restarts"] or 0),
+        )
+
+
+def accounting(text: str) -> Mapping[int, Accounting]:
+    """Accounting by job from ``sacct`` with ``ACCOUNTING_FIELDS``; memory is the largest of the job's steps."""
+    jobs: dict[int, Accounting] = {}
+    memory: dict[int, int] = {}
+    for line in text.splitlines():
+        facts = dict(zip(ACCOUNTING_FIELDS, line.split("|"), strict=True))
+        job_id = int(facts["JobIDRaw"].split(".")[0].split("_")[0])
+        memory[job_id] = max(memory.get(job_id, 0), size(facts["MaxRSS"]))
+        if facts["JobIDRaw"].isdigit():
+            jobs[job_id] = Accounting(
+                job_id=job_id,
+                state=facts["State"].split()[0],
+                exit_code=facts["ExitCode"],
+                elapsed_seconds=int(facts["ElapsedRaw"] or 0),
+                cpu_seconds=cpu_time(facts["TotalCPU"]),
+                max_rss_bytes=0,
+                allocated=dict(pair.split("=", 1) for pair in facts["AllocTRES"].split(",") if "=" in pair),
+                nodes=facts["NodeList"],
+            )
+    return {
+        job_id: Accounting(**{**vars(entry), "max_rss_bytes": memory[job_id]}) for job_id, entry in jobs.items()
+    }
+
+
+def nodes(text: str) -> Iterator[NodeState]:
+    """The nodes in the answer of ``scontrol --oneliner show node``."""
+    for line in text.splitlines():
+        if not line.startswith("NodeName="):
+            continue
+        facts = fields(line)
+        words = re.sub(r"[*~#$@%^!-]", "", facts["State"]).split("+")
+        flags = set(words[1:])
+        if "*" in facts["State"]:
+            flags.add("NOT_RESPONDING")
+        yield NodeState(facts["NodeName"], words[0], frozenset(flags), facts.get("Reason", ""))
+
+
+def submitted(text: str) -> int:
+    """The job id from ``sbatch --parsable``. Raises :class:`CouldNotTell`."""
+    match = re.match(r"^(\d+)(;.*)?$", text.strip())
+    if match is None:
+        raise CouldNotTell(f"sbatch answered without a job id: {text.strip()!r}")
+    return int(match.group(1))
+
+
+def moment(text: str) -> int:
+    """Seconds since the epoch for Slurm's local time stamp; 0 when it does not know."""
+    try:
+        return int(time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S")))
+    except ValueError:
+        return 0
+
+
+def duration(text: str) -> int:
+    """Seconds for ``[D-]HH:MM:SS``; 0 for UNLIMITED and for what is no duration."""
+    match = re.match(r"^(?:(\d+)-)?(\d+):(\d+):(\d+)$", text)
+    if match is None:
+        return 0
+    days, hours, minutes, secs = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + secs
+
+
+def cpu_time(text: str) -> float:
+    """Seconds for sacct's ``[D-[HH:]]MM:SS[.mmm]``."""
+    if not text:
+        return 0.0
+    days, _, clock = text.rpartition("-")
+    total = 0.0
+    for part in clock.split(":"):
+        total = total * 60 + float(part)
+    return total + 86400 * int(days or 0)
+
+
+def size(text: str) -> int:
+    """Bytes for sacct's ``1234K``, ``12.5M``, ``1G``; 0 for nothing."""
+    match = re.match(r"^([\d.]+)([KMGT]?)$", text)
+    if match is None:
+        return 0
+    return int(float(match.group(1)) * 1024 ** " KMGT".index(match.group(2) or " "))
+
+
+def _null(text: str) -> str:
+    return "" if text in ("(null)", "None") else text
