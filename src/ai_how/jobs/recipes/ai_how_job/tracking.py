@@ -1,0 +1,138 @@
+"""A run in MLflow, written from a thread of its own so that training never waits for the server.
+
+It speaks MLflow's REST interface directly: importing the client library takes longer than many small
+jobs. Without MLFLOW_TRACKING_URI and MLFLOW_RUN_ID nothing is sent, and scripts need not care.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Entry = tuple[str, dict[str, object]]
+"""One line of a batch: the list it belongs to (`params` or `metrics`) and the line itself."""
+
+_ATTEMPTS = 3
+_BATCH = 100  # MLflow takes at most 100 parameters in one request
+_SCHEME = "mlflow-artifacts:"
+
+
+class Run:
+    """The run that this job continues.
+
+    Args:
+        uri: address of the tracking server; None tracks nothing.
+        run_id: the run to continue; None tracks nothing.
+    """
+
+    def __init__(self, uri: str | None, run_id: str | None) -> None:
+        self.id = run_id if uri else None
+        self._uri = (uri or "").rstrip("/")
+        self._lost = 0
+        self._queue: queue.Queue[Entry | Path | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._send_all, name="tracking", daemon=True)
+        if self.id:
+            self._thread.start()
+
+    @classmethod
+    def of_this_job(cls) -> Run:
+        """The run named by MLFLOW_TRACKING_URI and MLFLOW_RUN_ID."""
+        return cls(os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_RUN_ID"))
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Record what the job was asked to do. A value that was recorded once cannot change."""
+        for key, value in values.items():
+            self._put(("params", {"key": key, "value": str(value)}))
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Record measured values at a step."""
+        now = time.time_ns() // 1_000_000
+        for key, value in values.items():
+            self._put(("metrics", {"key": key, "value": value, "timestamp": now, "step": step}))
+
+    def artifact(self, path: Path) -> None:
+        """Store a file with the run, under its own name."""
+        self._put(path)
+
+    def close(self) -> None:
+        """Wait until everything has been sent, and say so when something was lost."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        if self._lost:
+            print(f"tracking: {self._lost} entries could not be sent to {self._uri}", file=sys.stderr)
+
+    def _put(self, entry: Entry | Path) -> None:
+        if self.id:
+            self._queue.put(entry)
+
+    def _send_all(self) -> None:
+        last = False
+        while not last:
+            entries: list[Entry | Path | None] = [self._queue.get()]
+            while len(entries) < _BATCH and not self._queue.empty():
+                entries.append(self._queue.get())
+            last = None in entries
+            batch = [entry for entry in entries if isinstance(entry, tuple)]
+            if batch:
+                self._attempt(lambda batch=batch: self._send_batch(batch), len(batch))
+            for path in [entry for entry in entries if isinstance(entry, Path)]:
+                self._attempt(lambda path=path: self._send_file(path), 1)
+
+    def _attempt(self, send: Any, entries: int) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                send()
+                return
+            except (OSError, ValueError) as error:
+                print(f"tracking: attempt {attempt} of {_ATTEMPTS}: {_cause(error)}", file=sys.stderr)
+                time.sleep(0.5 * attempt)
+        self._lost += entries
+
+    def _send_batch(self, batch: list[Entry]) -> None:
+        lists = {name: [line for kind, line in batch if kind == name] for name in ("params", "metrics")}
+        self._call("POST", "mlflow/runs/log-batch", json.dumps({"run_id": self.id, **lists}).encode())
+
+    def _send_file(self, path: Path) -> None:
+        query = urllib.parse.urlencode({"run_id": self.id})
+        root = json.loads(self._call("GET", f"mlflow/runs/get?{query}"))["run"]["info"]["artifact_uri"]
+        if not root.startswith(_SCHEME):
+            raise ValueError(f"the run keeps its artifacts at {root}, which the server does not pass on")
+        folder = urllib.parse.urlsplit(root).path.strip("/")
+        self._call("PUT", f"mlflow-artifacts/artifacts/{folder}/{urllib.parse.quote(path.name)}", path.read_bytes())
+
+    def _call(self, method: str, route: str, body: bytes | None = None) -> bytes:
+        kind = "application/octet-stream" if method == "PUT" else "application/json"
+        request = urllib.request.Request(f"{self._uri}/api/2.0/{route}", body, {"Content-Type": kind}, method=method)
+        if secret := _authorization():
+            request.add_header("Authorization", secret)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            content: bytes = answer.read()
+        return content
+
+
+def _authorization() -> str | None:
+    """The header that MLflow's own client would send, from the same variables."""
+    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        return f"Bearer {token}"
+    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        pair = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+    return None
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"{error} {error.read(300).decode(errors='replace')}"
+    return str(error)
