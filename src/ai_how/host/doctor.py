@@ -1,0 +1,80 @@
+"""What the doctor sees: programs, runtime environments, the machine, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from ai_how.host.environments import Environment, Environments
+from ai_how.host.folders import Folders
+from ai_how.host.inventory import Inventory, take_inventory
+from ai_how.host.model import Distribution, Found, Program
+from ai_how.host.programs import CATALOGUE
+from ai_how.host.toolbox import Toolbox
+from ai_how.run import Gate
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that the doctor found. ``command`` installs every missing program at once, where it is known."""
+
+    distribution: Distribution
+    inventory: Inventory
+    home: Path
+    programs: tuple[tuple[Program, Found | None], ...]
+    environments: tuple[Environment, ...]
+    command: str | None
+
+    @property
+    def missing(self) -> tuple[Program, ...]:
+        return tuple(program for program, found in self.programs if found is None)
+
+    def as_json(self) -> dict[str, object]:
+        """The same facts for ``--json``."""
+        machine = self.inventory
+        return {
+            "distribution": {"release": self.distribution.release, "name": self.distribution.name},
+            "machine": {
+                "hostname": machine.hostname,
+                "user": machine.user,
+                "root": machine.root,
+                "kernel": platform.release(),
+                "cpus": machine.cpus,
+                "memory_bytes": machine.memory,
+                "disk_free_bytes": machine.disk_free,
+                "devices": [str(path) for path in machine.devices],
+            },
+            "home": str(self.home),
+            "programs": [_program_as_json(program, found) for program, found in self.programs],
+            "environments": [
+                {"name": each.name, "built": each.built, "path": str(each.folder)} for each in self.environments
+            ],
+            "missing": [program.name for program in self.missing],
+            "command": self.command,
+        }
+
+
+def _program_as_json(program: Program, found: Found | None) -> dict[str, object]:
+    return {
+        "name": program.name,
+        "purpose": program.purpose,
+        "version": found.version if found else None,
+        "origin": found.origin if found else None,
+        "path": str(found.path) if found else None,
+    }
+
+
+def diagnose(gate: Gate, folders: Folders) -> Diagnosis:
+    """Look at everything; change nothing."""
+    toolbox = Toolbox(gate, folders)
+    programs = tuple((program, toolbox.find(program.name)) for program in CATALOGUE.values())
+    missing = [program.name for program, found in programs if found is None]
+    return Diagnosis(
+        distribution=toolbox.distribution,
+        inventory=take_inventory(folders.home),
+        home=folders.home,
+        programs=programs,
+        environments=tuple(Environments(gate, folders).all()),
+        command=toolbox.how(missing),
+    )
