@@ -137,9 +137,11 @@ class Environments:
         return self._requirements / f"{name}.txt"
 
     def _install(self, folder: Path, requirements: Path) -> Command:
+        # A list is whole: what it names is installed as it is, also where two packages' wishes disagree.
         return self._command(
             "pip",
             "install",
+            "--no-deps",
             "--python",
             str(folder / "bin/python"),
             "--require-hashes",
