@@ -14,9 +14,12 @@ FaultSource = Literal["gateway", "scheduler", "engine"]
 
 
 class ErrorBody(BaseModel):
-    """One error in OpenAI's shape, with ``source`` added: who failed, the gateway, the scheduler or the engine."""
+    """One error in OpenAI's shape, with ``source`` added: who failed, the gateway, the scheduler or the engine.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    llama.cpp writes its codes as numbers; they are read as text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
     message: str
     type: str

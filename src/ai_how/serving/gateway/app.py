@@ -77,6 +77,14 @@ class Gateway:
                     503, "The gateway cannot read its own files.", "server_error", "gateway_misconfigured"
                 )
             )
+        except Exception:
+            # The top of the gateway: a fault of ours costs this request alone, and is told in the usual shape.
+            log.exception("request=%s failed by a fault of the gateway", exchange.request_id)
+            if exchange.status:
+                raise
+            await exchange.refuse(
+                Refusal(500, "The gateway failed; its log says how.", "server_error", "gateway_fault")
+            )
         finally:
             self._log(exchange, (time.perf_counter() - began) * 1000)
 

@@ -55,15 +55,23 @@ class Upstream:
             "user-agent": "ai-how-gateway",
         }
         request = self._client.build_request("POST", replica.url + path, content=body, headers=headers)
-        try:
-            response = await self._client.send(request, stream=True)
-        except httpx.TransportError as error:
-            raise Unreachable(type(error).__name__) from error
+        response = await self._begin(request)
         try:
             content_type = response.headers.get("content-type", "application/json")
             yield Answer(response.status_code, content_type, _chunks(response))
         finally:
             await response.aclose()
+
+    async def _begin(self, request: httpx.Request) -> httpx.Response:
+        try:
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # The engine may have closed the kept connection just then: that is no fault of the replica. If it
+                # has died instead, this second time fails at the door.
+                return await self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise Unreachable(type(error).__name__) from error
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -1,0 +1,263 @@
+"""What every engine must do, tested on the real llama.cpp and on a fake that speaks recorded answers.
+
+Each is started by the replica launcher, as in a Slurm job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from tiny_gguf import write_tiny_gguf
+
+from ai_how.serving import replica_launcher
+from ai_how.serving.engines import Engine, Launch, LlamaCpp, Readiness, ServeRequest
+from ai_how.serving.replicas import render
+from ai_how.wire import EndpointRecord, ErrorEnvelope, ModelList
+
+RECORDED = Path(__file__).parent.parent / "recorded" / "llama.cpp" / "2026.10"
+NONCE = "0123456789abcdef01234567"
+
+
+class FakeEngine:
+    """Satisfies the protocol with a process of the tests; it is given its port, as Ollama and vLLM are."""
+
+    name = "fake"
+    runtime = "none"
+
+    def fault(self, request: ServeRequest, head: bytes) -> str | None:
+        return None if head[:4] == b"GGUF" else "no GGUF file"
+
+    def launch(self, request: ServeRequest, python: Path) -> Launch:
+        script = Path(__file__).with_name("fake_engine.py")
+        argv = (str(python), f"{{folder}}/{script.name}", "--recorded", str(RECORDED))
+        return Launch(
+            argv=(*argv, "--model", str(request.path), "--port", "{port}"),
+            readiness=Readiness("/v1/models", "data", "id", refuses_strangers=True),
+            secret_variable="FAKE_SECRET",
+            files=(script,),
+        )
+
+
+@dataclass
+class Running:
+    """A launcher that runs, with what it was given."""
+
+    process: subprocess.Popen[str]
+    site: Path
+
+    @property
+    def record_path(self) -> Path:
+        return self.site / "endpoints" / f"{NONCE}.json"
+
+    def record(self) -> EndpointRecord:
+        """The record, once there is one."""
+        deadline = time.monotonic() + 60
+        while not self.record_path.exists():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline, "no record within 60 s"
+            time.sleep(0.01)
+        return EndpointRecord.model_validate_json(self.record_path.read_text())
+
+    def child(self) -> int:
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+    def client(self, secret: str | None = None) -> httpx.Client:
+        record = self.record()
+        secret = (self.site / "endpoints" / record.secret_file).read_text() if secret is None else secret
+        headers = {"authorization": f"Bearer {secret}"} if secret else {}
+        return httpx.Client(base_url=f"http://{record.host}:{record.port}", headers=headers, trust_env=False)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """The launcher's exit status and what it said."""
+        self.process.send_signal(number)
+        said = self.process.communicate(timeout=30)[1]
+        return self.process.returncode, said
+
+
+def start(
+    engine: Engine, python: Path, model: Path, site: Path, *, expect: str = "tiny", timeout: float = 60
+) -> Running:
+    launch = engine.launch(ServeRequest(model="tiny", path=model, context=256, slots=1), python)
+    folder = site / "replica"
+    folder.mkdir(parents=True)
+    launcher = Path(replica_launcher.__file__)
+    for source in (launcher, *launch.files):
+        (folder / source.name).write_bytes(source.read_bytes())
+    text = render.launch_file(
+        launch=launch,
+        model=expect,
+        engine=engine.name,
+        nonce=NONCE,
+        endpoints=site / "endpoints",
+        engine_log=str(site / "engine-{job_id}.log"),
+    )
+    facts = json.loads(text) | {"heartbeat": 0.2, "grace": 5.0}
+    facts["readiness"]["timeout"] = timeout
+    (folder / "launch.json").write_text(json.dumps(facts))
+    process = subprocess.Popen(
+        [str(python), "-I", str(folder / launcher.name), str(folder / "launch.json")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SLURM_JOB_ID": "42"},
+    )
+    return Running(process, site)
+
+
+class EngineContract:
+    """The tests. A subclass says which engine, and which interpreter runs it."""
+
+    engine: Engine
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def python(cls) -> Path:
+        return Path(sys.executable)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return write_tiny_gguf(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def running(
+        cls, python: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Running]:
+        """One replica for the tests that only look."""
+        running = start(cls.engine, python, model, tmp_path_factory.mktemp("site"))
+        yield running
+        status, said = running.end()
+        assert status == 0, said
+
+    def test_the_record_says_who_serves_what(self, running: Running) -> None:
+        record = running.record()
+        assert (record.model, record.engine, record.job_id) == ("tiny", self.engine.name, 42)
+        assert (record.host, record.nonce, record.uid) == ("127.0.0.1", NONCE, os.getuid())
+
+    def test_record_secret_and_folder_are_private(self, running: Running) -> None:
+        record = running.record()
+        folder = running.record_path.parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+        for name in (record.record_file, record.secret_file):
+            assert (folder / name).stat().st_mode & 0o777 == 0o600
+
+    def test_the_secret_is_in_no_argument_list(self, running: Running) -> None:
+        secret = (running.record_path.parent / running.record().secret_file).read_text()
+        for pid in (running.process.pid, running.child()):
+            assert secret not in Path(f"/proc/{pid}/cmdline").read_text()
+
+    def test_the_heartbeat_goes_on(self, running: Running) -> None:
+        first = running.record().heartbeat
+        deadline = time.monotonic() + 10
+        while running.record().heartbeat <= first:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def test_it_lists_the_model_by_its_name(self, running: Running) -> None:
+        with running.client() as client:
+            models = ModelList.model_validate_json(client.get("/v1/models").content)
+        assert [card.id for card in models.data] == ["tiny"]
+
+    def test_it_refuses_strangers(self, running: Running) -> None:
+        with running.client(secret="") as client:
+            assert client.get("/v1/models").status_code == 401
+        with running.client(secret="wrong") as client:
+            assert client.post("/v1/chat/completions", json=ASKED).status_code == 401
+
+    def test_it_answers(self, running: Running) -> None:
+        with running.client() as client:
+            answer = client.post("/v1/chat/completions", json=ASKED).json()
+        assert answer["choices"][0]["message"]["role"] == "assistant"
+        assert answer["model"] == "tiny"
+
+    def test_it_streams(self, running: Running) -> None:
+        with running.client() as client:
+            answer = client.post("/v1/chat/completions", json={**ASKED, "stream": True})
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+        assert events[-1] == "[DONE]"
+        assert all(json.loads(event)["object"] == "chat.completion.chunk" for event in events[:-1])
+
+    def test_its_errors_have_the_shape_of_openai(self, running: Running) -> None:
+        with running.client() as client:
+            answer = client.post(
+                "/v1/chat/completions", json={"model": "tiny", "messages": [{"role": "user"}]}
+            )
+        assert answer.status_code == 400
+        assert ErrorEnvelope.model_validate_json(answer.content).error.message
+
+    def test_told_to_end_it_takes_its_record_back(self, python: Path, model: Path, tmp_path: Path) -> None:
+        running = start(self.engine, python, model, tmp_path)
+        running.record()
+        engine = running.child()
+        status, said = running.end()
+        assert (status, list((tmp_path / "endpoints").iterdir())) == (0, []), said
+        assert not Path(f"/proc/{engine}").exists()
+
+    def test_when_the_engine_dies_so_does_the_replica(
+        self, python: Path, model: Path, tmp_path: Path
+    ) -> None:
+        running = start(self.engine, python, model, tmp_path)
+        running.record()
+        os.kill(running.child(), signal.SIGKILL)
+        said = running.process.communicate(timeout=30)[1]
+        assert running.process.returncode == 128 + signal.SIGKILL
+        assert "the engine's last lines" in said
+        assert list((tmp_path / "endpoints").iterdir()) == []
+
+    def test_the_engine_never_outlives_its_launcher(self, python: Path, model: Path, tmp_path: Path) -> None:
+        running = start(self.engine, python, model, tmp_path)
+        running.record()
+        engine = Path(f"/proc/{running.child()}")
+        running.end(signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while engine.exists() and engine.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def test_a_file_that_is_no_model(self, python: Path, tmp_path: Path) -> None:
+        broken = tmp_path / "broken.gguf"
+        broken.write_bytes(b"nothing of the kind")
+        request = ServeRequest(model="tiny", path=broken)
+        assert self.engine.fault(request, broken.read_bytes()) is not None
+        running = start(self.engine, python, broken, tmp_path / "site")
+        said = running.process.communicate(timeout=60)[1]
+        assert running.process.returncode not in (0, replica_launcher.NEVER_READY)
+        assert "failed to load model" in said
+        assert not running.record_path.exists()
+
+    def test_an_engine_that_serves_something_else_is_never_ready(
+        self, python: Path, model: Path, tmp_path: Path
+    ) -> None:
+        running = start(self.engine, python, model, tmp_path, expect="another", timeout=2)
+        said = running.process.communicate(timeout=60)[1]
+        assert running.process.returncode == replica_launcher.NEVER_READY
+        assert "the engine serves tiny" in said
+        assert not running.record_path.exists()
+
+
+ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
+
+
+class TestFakeEngine(EngineContract):
+    engine = FakeEngine()
+
+
+class TestLlamaCpp(EngineContract):
+    engine = LlamaCpp()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def python(cls, llama_python: Path) -> Path:
+        return llama_python

@@ -1,0 +1,301 @@
+"""The gateway's application, with replicas that answer from a function."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ai_how.errors import AiHowError, NotFound
+from ai_how.security import create_token, write_private
+from ai_how.serving.gateway.app import create_app
+from ai_how.serving.gateway.control import bind, load_config
+from ai_how.serving.gateway.endpoints import EndpointFolder
+from ai_how.serving.gateway.model import GatewayConfig
+from ai_how.serving.gateway.upstream import Upstream
+from ai_how.wire import EndpointRecord, ErrorEnvelope
+
+PROMPT = "a very private prompt"
+ASKED = {"model": "tiny", "messages": [{"role": "user", "content": PROMPT}]}
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class FixedClock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def publish(
+    folder: Path, letter: str, *, model: str = "tiny", job: int = 7, heartbeat: float = 1000.0
+) -> None:
+    record = EndpointRecord(
+        version="1.0", model=model, host="127.0.0.1", port=4000 + job, job_id=job, nonce=letter * 24,
+        uid=os.getuid(), engine="fake", started=900.0, heartbeat=heartbeat,
+    )  # fmt: skip
+    write_private(folder / record.secret_file, f"secret-of-{letter}")
+    write_private(folder / record.record_file, record.model_dump_json())
+
+
+class Site:
+    """A site with a gateway, and a client that has a token."""
+
+    def __init__(self, root: Path, answer: Answer) -> None:
+        self.endpoints = root / "endpoints"
+        self.tokens = root / "tokens.json"
+        self.clock = FixedClock()
+        self.asked: list[httpx.Request] = []
+        self._answer = answer
+        self.token = create_token(self.tokens, "admin")
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        content: bytes | None = None,
+        **body: object,
+    ) -> httpx.Response:
+        def upstream(request: httpx.Request) -> httpx.Response:
+            self.asked.append(request)
+            return self._answer(request)
+
+        config = GatewayConfig(port=1, endpoints=self.endpoints, tokens=self.tokens, body_limit=10_000)
+        transport = httpx.MockTransport(upstream)
+        app = create_app(config, upstream=Upstream(answer_timeout=5, transport=transport), clock=self.clock)
+        shown = self.token if token is None else token
+        headers = {b"authorization": b"Bearer " + shown.encode()} if shown else {}
+
+        async def send() -> httpx.Response:
+            door = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+            async with httpx.AsyncClient(
+                transport=door, base_url="http://gateway", headers=headers
+            ) as client:
+                if content is None and not body:
+                    return await client.request(method, path)
+                return await client.request(method, path, content=content or json.dumps(body).encode())
+
+        return asyncio.run(send())
+
+    def chat(self, **body: object) -> httpx.Response:
+        return self.ask("POST", "/v1/chat/completions", **{**ASKED, **body})  # type: ignore[arg-type]
+
+
+def error(answer: httpx.Response) -> tuple[int, str | None, str]:
+    envelope = ErrorEnvelope.model_validate_json(answer.content).error
+    return answer.status_code, envelope.code, envelope.source
+
+
+def reply(status: int, body: object) -> httpx.Response:
+    """An answer that has not been read yet, as one from a socket."""
+    return httpx.Response(
+        status,
+        headers={"content-type": "application/json"},
+        stream=httpx.ByteStream(json.dumps(body).encode()),
+    )
+
+
+def good(request: httpx.Request) -> httpx.Response:
+    return reply(200, {"choices": [], "from": request.url.port})
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    made = Site(tmp_path, good)
+    publish(made.endpoints, "a")
+    return made
+
+
+def test_health_needs_no_token_and_tells_nothing(site: Site) -> None:
+    answer = site.ask("GET", "/healthz", token="")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("token", ["", "aihow_wrong", "é"])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("GET", "/x")]
+)
+def test_everything_else_needs_a_token(site: Site, token: str, method: str, path: str) -> None:
+    answer = site.ask(method, path, token=token)
+    assert error(answer) == (401, "invalid_api_key", "gateway")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert site.asked == []
+
+
+def test_models_are_those_that_are_ready(site: Site) -> None:
+    publish(site.endpoints, "b", model="silent", heartbeat=900.0)
+    assert [card["id"] for card in site.ask("GET", "/v1/models").json()["data"]] == ["tiny"]
+
+
+def test_the_request_reaches_the_engine_byte_by_byte(site: Site) -> None:
+    content = b'{ "model":"tiny","messages":[ ],"min_p":0.10, "x": {"y": null} }'
+    answer = site.ask("POST", "/v1/chat/completions", content=content)
+    assert answer.json() == {"choices": [], "from": 4007}
+    assert site.asked[0].content == content
+    assert site.asked[0].headers["authorization"] == f"Bearer secret-of-{'a'}"
+
+
+def test_the_clients_token_stays_at_the_gateway(site: Site) -> None:
+    site.chat()
+    assert site.token not in str(site.asked[0].headers.raw)
+
+
+def test_a_new_replica_is_found_without_a_restart(tmp_path: Path) -> None:
+    folder = EndpointFolder(tmp_path / "endpoints", FixedClock())
+    assert folder.replicas() == ()
+    publish(tmp_path / "endpoints", "a")
+    assert [one.record.job_id for one in folder.replicas()] == [7]
+    publish(tmp_path / "endpoints", "a", job=8)
+    assert [one.record.job_id for one in folder.replicas()] == [8]
+    (tmp_path / "endpoints" / f"{'a' * 24}.json").unlink()
+    assert folder.replicas() == ()
+
+
+def test_a_record_that_others_may_write_is_ignored(site: Site) -> None:
+    next(site.endpoints.glob("*.json")).chmod(0o666)
+    assert error(site.chat()) == (404, "model_not_found", "gateway")
+
+
+def test_a_broken_record_does_not_hide_the_others(site: Site) -> None:
+    write_private(site.endpoints / "broken.json", "{")
+    assert site.chat().status_code == 200
+
+
+def dead(port: int) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.port == port:
+            raise httpx.ConnectError("refused")
+        return good(request)
+
+    return answer
+
+
+def test_when_one_replica_is_dead_the_other_is_asked(tmp_path: Path) -> None:
+    site = Site(tmp_path, dead(4001))
+    publish(site.endpoints, "a", job=1)
+    publish(site.endpoints, "b", job=2)
+    assert site.chat().json()["from"] == 4002
+    assert [request.url.port for request in site.asked] == [4001, 4002]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_when_all_are_dead_the_client_learns_it(tmp_path: Path, stream: bool) -> None:
+    site = Site(tmp_path, dead(4007))
+    publish(site.endpoints, "a")
+    answer = site.chat(stream=stream)
+    assert error(answer) == (502, "replica_unreachable", "engine")
+    assert answer.headers["retry-after"] == "5"
+
+
+def test_a_replica_that_is_still_loading_is_passed_over(tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return reply(503, {}) if request.url.port == 4001 else good(request)
+
+    site = Site(tmp_path, answer)
+    publish(site.endpoints, "a", job=1)
+    publish(site.endpoints, "b", job=2)
+    assert site.chat().json()["from"] == 4002
+
+
+def test_an_error_of_the_engine_keeps_its_words_and_says_whose_it_is(tmp_path: Path) -> None:
+    body = {"error": {"message": "too long", "type": "exceed_context_size_error", "code": 400}}
+    site = Site(tmp_path, lambda request: reply(400, body))
+    publish(site.endpoints, "a")
+    answer = site.chat()
+    assert error(answer) == (400, "400", "engine")
+    assert answer.json()["error"]["message"] == "too long"
+
+
+def test_an_engine_that_refuses_the_gateway_is_not_the_clients_fault(tmp_path: Path) -> None:
+    site = Site(tmp_path, lambda request: reply(401, {"error": {"message": "no"}}))
+    publish(site.endpoints, "a")
+    assert error(site.chat()) == (502, "replica_refuses", "engine")
+
+
+def test_what_is_not_there(site: Site) -> None:
+    assert error(site.ask("GET", "/v1/nothing")) == (404, "unknown_url", "gateway")
+    assert error(site.ask("GET", "/v1/chat/completions")) == (405, "method_not_allowed", "gateway")
+
+
+def test_a_body_over_the_limit(site: Site) -> None:
+    assert error(site.chat(padding="x" * 20_000)) == (413, "too_large", "gateway")
+    assert site.asked == []
+
+
+def test_a_digests_file_that_others_may_read_closes_the_gateway(site: Site) -> None:
+    site.tokens.chmod(0o644)
+    assert error(site.chat()) == (503, "gateway_misconfigured", "gateway")
+
+
+def test_a_token_made_later_opens_at_once(site: Site) -> None:
+    later = create_token(site.tokens, "later")
+    assert site.ask("GET", "/v1/models", token=later).status_code == 200
+
+
+def test_the_log_says_who_asked_which_model_and_nothing_of_what(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="ai_how"):
+        site.chat()
+        site.chat(model="tinny " + PROMPT)
+    assert "status=200 method=POST path=/v1/chat/completions user=admin model=tiny job=7" in caplog.text
+    assert PROMPT not in caplog.text
+    assert site.token not in caplog.text and "secret-of" not in caplog.text
+
+
+def test_a_fault_of_the_gateway_has_the_usual_shape(tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError
+
+    site = Site(tmp_path, answer)
+    publish(site.endpoints, "a")
+    assert error(site.chat()) == (500, "gateway_fault", "gateway")
+
+
+def test_a_port_that_is_taken() -> None:
+    with bind("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AiHowError, match=f"port {port} is taken") as caught:
+            bind("127.0.0.1", port)
+    assert f"sport = :{port}" in (caught.value.todo or "")
+
+
+def test_a_host_that_is_not_this_machines() -> None:
+    with pytest.raises(AiHowError, match="cannot listen"):
+        bind("192.0.2.1", 8080)
+
+
+def test_all_mistakes_of_a_configuration_at_once(tmp_path: Path) -> None:
+    (tmp_path / "gateway.json").write_text('{"port": 66044, "endpoint": "x", "tokens": "y"}')
+    with pytest.raises(AiHowError) as caught:
+        load_config(tmp_path / "gateway.json")
+    assert [line.split(":")[0] for line in (caught.value.detail or "").splitlines()] == [
+        "port",
+        "endpoints",
+        "endpoint",
+    ]
+    with pytest.raises(NotFound):
+        load_config(tmp_path / "missing.json")
+
+
+def test_the_environment_may_name_the_digests_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gateway.json").write_text('{"port": 8080, "endpoints": "x", "tokens": "y"}')
+    monkeypatch.setenv("AI_HOW_GATEWAY_TOKENS", "/elsewhere/tokens.json")
+    assert load_config(tmp_path / "gateway.json").tokens == Path("/elsewhere/tokens.json")
