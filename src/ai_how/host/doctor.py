@@ -48,7 +48,8 @@ class Diagnosis:
             "home": str(self.home),
             "programs": [_program_as_json(program, found) for program, found in self.programs],
             "environments": [
-                {"name": each.name, "built": each.built, "path": str(each.folder)} for each in self.environments
+                {"name": each.name, "built": each.built, "path": str(each.folder)}
+                for each in self.environments
             ],
             "missing": [program.name for program in self.missing],
             "command": self.command,

@@ -58,7 +58,9 @@ def pip_settings(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, 
             continue  # pip itself says so, and louder
         for section in _SECTIONS:
             if parser.has_section(section):
-                settings.update({key: parser.get(section, key) for key in _KEYS if parser.has_option(section, key)})
+                settings.update(
+                    {key: parser.get(section, key) for key in _KEYS if parser.has_option(section, key)}
+                )
     for key, names in _ENVIRONMENT.items():
         for name in names:
             if environ.get(name):

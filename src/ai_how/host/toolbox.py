@@ -67,7 +67,9 @@ class Toolbox:
                 self._get(self._missing(wanted), progress)
         missing = self._missing(wanted)
         if missing:
-            raise missing_programs(missing, self.distribution, cause="they were installed, and are still not found")
+            raise missing_programs(
+                missing, self.distribution, cause="they were installed, and are still not found"
+            )
         return {name: found for name in wanted if (found := self.find(name)) is not None}
 
     def how(self, names: Iterable[str]) -> str | None:
@@ -88,7 +90,9 @@ class Toolbox:
         if self.distribution.family != "debian" or not all(
             shutil.which(tool, path=self._environ.get("PATH")) for tool in ("apt-get", "dpkg")
         ):
-            raise missing_programs(packaged, self.distribution, cause="only apt-get is known well enough to use it")
+            raise missing_programs(
+                packaged, self.distribution, cause="only apt-get is known well enough to use it"
+            )
         try:
             if self._root:
                 apt.install(self._gate, sorted(packages), progress)
@@ -96,7 +100,9 @@ class Toolbox:
             else:
                 unpack(self._gate, sorted(packages), self._unpacked, progress)
         except CommandFailed as error:
-            raise missing_programs(packaged, self.distribution, cause=error.message, detail=error.detail) from error
+            raise missing_programs(
+                packaged, self.distribution, cause=error.message, detail=error.detail
+            ) from error
 
     @property
     def _unpacked(self) -> Path:
@@ -149,14 +155,20 @@ class Toolbox:
 
 
 def missing_programs(
-    missing: Sequence[Program], distribution: Distribution, *, cause: str | None = None, detail: str | None = None
+    missing: Sequence[Program],
+    distribution: Distribution,
+    *,
+    cause: str | None = None,
+    detail: str | None = None,
 ) -> MissingProgram:
     """The error for programs that are not there: each with its purpose, and the command that installs them."""
     names = ", ".join(f"{entry.name} ({entry.purpose})" for entry in missing)
     packages = {text for entry in missing for text in entry.packages_for(distribution)}
     command = install_command(distribution, sorted(packages))
-    todo = f"Install {'them' if len(missing) > 1 else 'it'} with: {command}" if command else (
-        f"Install {'them' if len(missing) > 1 else 'it'} with the means of {distribution.name}."
+    todo = (
+        f"Install {'them' if len(missing) > 1 else 'it'} with: {command}"
+        if command
+        else (f"Install {'them' if len(missing) > 1 else 'it'} with the means of {distribution.name}.")
     )
     return MissingProgram(
         f"{'these programs are' if len(missing) > 1 else 'this program is'} missing: {names}",
@@ -165,5 +177,3 @@ def missing_programs(
         todo=todo,
         detail=detail,
     )
-
-
