@@ -1,4 +1,4 @@
-"""An engine that serves nothing but recorded answers. Standard library only, like the real engine's process."""
+"""An engine that serves nothing but recorded answers. Standard library only, like the real one's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes a GGUF file of 110 kB that llama.cpp loads: one layer of random numbers, a vocabulary of single bytes."""
+"""Makes a GGUF file of 110 kB that llama.cpp loads: one layer of random numbers, single bytes as tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway under its real server: streams are not buffered, and a client that leaves is noticed upstream."""
+"""The gateway under its real server: no stream is buffered, a client that leaves is noticed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def gateway(site: Path, speak: Speak) -> AsyncIterator[httpx.AsyncClient]:
     token = create_token(site / "tokens.json", "admin")
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    config = GatewayConfig(port=port, endpoints=site / "endpoints", tokens=site / "tokens.json")
+    config = GatewayConfig(port=port, endpoints=site / "endpoints", token_digests=site / "tokens.json")
     server = uvicorn.Server(uvicorn.Config(create_app(config), http="h11", log_config=None, lifespan="on"))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     headers = {"authorization": f"Bearer {token}"}
@@ -155,7 +155,7 @@ def test_a_kept_connection_that_the_engine_closed_costs_nothing(tmp_path: Path) 
         writer.write(whole)
         await writer.drain()
         if connections == 1:
-            # Hang up only when the next request is already on its way: the race that idle limits cannot rule out.
+            # Hang up only when the next request is on its way: the race that no idle limit can rule out.
             await read_request(reader)
         writer.close()
 
@@ -173,7 +173,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        config = {"port": port, "endpoints": str(tmp_path), "tokens": str(tmp_path / "tokens.json")}
+        config = {"port": port, "endpoints": str(tmp_path), "token_digests": str(tmp_path / "tokens.json")}
         (tmp_path / "gateway.json").write_text(json.dumps(config))
         done = subprocess.run(
             [sys.executable, "-m", "ai_how.serving.gateway", "--config", str(tmp_path / "gateway.json")],

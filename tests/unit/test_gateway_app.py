@@ -77,7 +77,7 @@ class Site:
             self.asked.append(request)
             return self._answer(request)
 
-        config = GatewayConfig(port=1, endpoints=self.endpoints, tokens=self.tokens, body_limit=10_000)
+        config = GatewayConfig(port=1, endpoints=self.endpoints, token_digests=self.tokens, body_limit=10_000)
         transport = httpx.MockTransport(upstream)
         app = create_app(config, upstream=Upstream(answer_timeout=5, transport=transport), clock=self.clock)
         shown = self.token if token is None else token
@@ -283,7 +283,7 @@ def test_a_host_that_is_not_this_machines() -> None:
 
 
 def test_all_mistakes_of_a_configuration_at_once(tmp_path: Path) -> None:
-    (tmp_path / "gateway.json").write_text('{"port": 66044, "endpoint": "x", "tokens": "y"}')
+    (tmp_path / "gateway.json").write_text('{"port": 66044, "endpoint": "x", "token_digests": "y"}')
     with pytest.raises(AiHowError) as caught:
         load_config(tmp_path / "gateway.json")
     assert [line.split(":")[0] for line in (caught.value.detail or "").splitlines()] == [
@@ -296,6 +296,6 @@ def test_all_mistakes_of_a_configuration_at_once(tmp_path: Path) -> None:
 
 
 def test_the_environment_may_name_the_digests_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "gateway.json").write_text('{"port": 8080, "endpoints": "x", "tokens": "y"}')
-    monkeypatch.setenv("AI_HOW_GATEWAY_TOKENS", "/elsewhere/tokens.json")
-    assert load_config(tmp_path / "gateway.json").tokens == Path("/elsewhere/tokens.json")
+    (tmp_path / "gateway.json").write_text('{"port": 8080, "endpoints": "x", "token_digests": "y"}')
+    monkeypatch.setenv("AI_HOW_GATEWAY_TOKEN_DIGESTS", "/elsewhere/tokens.json")
+    assert load_config(tmp_path / "gateway.json").token_digests == Path("/elsewhere/tokens.json")

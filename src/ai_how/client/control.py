@@ -28,7 +28,7 @@ class ChatAnswer:
 
 
 class SiteClient:
-    """Talks to the gateway at ``url`` (such as ``http://127.0.0.1:8080``) with a token. Close it, or use ``with``."""
+    """Asks the gateway at ``url``, such as ``http://127.0.0.1:8080``, with a token. Close it, or use `with`."""
 
     def __init__(
         self, url: str, token: str, *, transport: httpx.BaseTransport | None = None, timeout: float = 600.0
@@ -77,8 +77,9 @@ class SiteClient:
     ) -> ChatAnswer | Iterator[str]:
         """Ask a model; with ``stream``, the answer's text in the pieces in which it comes.
 
-        ``options`` (``temperature``, ``max_tokens`` ...) go to the engine. Raises :class:`NotFound` for a model that
-        does not exist, :class:`CouldNotTell` when the gateway does not answer, :class:`AiHowError` for other refusals.
+        ``options`` (``temperature``, ``max_tokens`` ...) go to the engine. Raises :class:`NotFound` for a model
+        that does not exist, :class:`CouldNotTell` when the gateway does not answer, :class:`AiHowError` for any
+        other refusal.
         """
         body = {"model": model, "messages": list(messages), "stream": stream, **options}
         if stream:

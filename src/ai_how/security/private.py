@@ -33,8 +33,8 @@ def write_private(path: Path, text: str) -> None:
 def read_private(path: Path) -> str:
     """The text of a file that must be private.
 
-    Raises :class:`NotFound` when it is not there, :class:`AiHowError` when other accounts may read or write it.
-    The mode is taken from the open file, so a swap between look and read changes nothing.
+    Raises :class:`NotFound` when it is not there, :class:`AiHowError` when others may read or write it. The
+    mode is taken from the open file, so a swap between look and read changes nothing.
     """
     try:
         with path.open(encoding="utf-8") as file:

@@ -16,7 +16,7 @@ _SHAPES = (
 
 
 class Redactor:
-    """Replaces the secrets it was told of, and whatever looks like one. Shorter than 6 characters is no secret."""
+    """Replaces the secrets it was told of, if 6 characters or longer, and whatever looks like a secret."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: tuple[str, ...] = ()

@@ -1,10 +1,10 @@
 """Runs one replica on a compute node, inside its Slurm job: `python replica_launcher.py launch.json`.
 
 Standard library only, Python 3.9 or newer: it is copied to the node and run by the engine's own interpreter,
-where AI-HOW is not installed. It makes the replica's secret, starts the engine, waits until the engine has proved
-that it serves the model, then publishes the endpoint record and keeps its heartbeat going for as long as the
-engine answers. The record goes when the engine goes, or when the job is told to end. If the engine dies, the
-launcher ends with the engine's exit status and its last lines.
+where AI-HOW is not installed. It makes the replica's secret, starts the engine, waits until the engine has
+proved that it serves the model, then publishes the endpoint record and keeps its heartbeat going for as long
+as the engine answers. The record goes when the engine goes, or when the job is told to end. If the engine
+dies, the launcher ends with the engine's exit status and its last lines.
 
 There is one thread. Signals are blocked and waited for, so that nothing is ever interrupted half-way.
 """
@@ -177,7 +177,7 @@ class Replica:
             connection.close()
 
     def unready(self, *, first: bool = False) -> str:
-        """Why the replica is not ready; empty when it is. The ``first`` time it must also refuse strangers."""
+        """Why the replica is not ready; empty when it is. The ``first`` time it must refuse strangers too."""
         ready = self.launch["readiness"]
         if not self.listens():
             return "the engine does not say where it listens"

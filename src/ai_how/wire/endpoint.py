@@ -1,7 +1,7 @@
 """The endpoint record: how a replica tells the gateway where it listens.
 
-The replica launcher writes one JSON file a replica into the site's ``share/endpoints`` folder, once the engine
-has proved that it serves the model, and writes it anew at every heartbeat. The replica's secret lies beside it.
+The replica launcher writes one JSON file a replica into the site's ``share/endpoints`` folder, once the
+engine has proved that it serves the model, and anew at every heartbeat. The replica's secret lies beside it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ FaultSource = Literal["gateway", "scheduler", "engine"]
 
 
 class ErrorBody(BaseModel):
-    """One error in OpenAI's shape, with ``source`` added: who failed, the gateway, the scheduler or the engine.
+    """One error in OpenAI's shape, with ``source`` added: gateway, scheduler or engine, whoever failed.
 
     llama.cpp writes its codes as numbers; they are read as text.
     """

@@ -28,9 +28,9 @@ class ServeRequest:
 class Readiness:
     """How to see that an engine serves a model.
 
-    A GET of ``path`` answers JSON; under ``list_key`` is a list, and ``name_key`` of each entry is the name of a
-    model. ``refuses_strangers``: the engine knows secrets, and must have answered 401 or 403 to a request without
-    one, or what answered is not our engine. ``timeout`` is the longest load, in seconds.
+    A GET of ``path`` answers JSON; under ``list_key`` is a list, and ``name_key`` of each entry is the name
+    of a model. ``refuses_strangers``: the engine knows secrets, and must have answered 401 or 403 to a request
+    without one, or what answered is not our engine. ``timeout`` is the longest load, in seconds.
     """
 
     path: str

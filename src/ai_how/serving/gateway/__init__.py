@@ -1,5 +1,5 @@
 """The one authenticated door: it speaks OpenAI's API and routes to replicas.
 
-:func:`~ai_how.serving.gateway.app.create_app` makes the ASGI application; ``python -m ai_how.serving.gateway``
-runs it.
+:func:`~ai_how.serving.gateway.app.create_app` makes the ASGI application;
+``python -m ai_how.serving.gateway`` runs it.
 """

@@ -78,7 +78,7 @@ class Gateway:
                 )
             )
         except Exception:
-            # The top of the gateway: a fault of ours costs this request alone, and is told in the usual shape.
+            # The top of the gateway: a fault of ours costs this request alone, told in the usual shape.
             log.exception("request=%s failed by a fault of the gateway", exchange.request_id)
             if exchange.status:
                 raise
@@ -167,7 +167,7 @@ class Gateway:
 
 
 async def _pass_on(exchange: Exchange, answer: Answer, *, stream: bool) -> None:
-    """Send the engine's answer. Raises :class:`Unreachable` only while nothing was sent, so another can be asked."""
+    """Send the engine's answer. Raises :class:`Unreachable` only while nothing was sent yet."""
     if answer.status in _BUSY_STATUSES:
         raise Unreachable(f"status {answer.status}")
     if answer.status >= 400:
@@ -227,7 +227,7 @@ def create_app(
     clock = clock or SystemClock()
     return Gateway(
         config,
-        access=access or TokenAccess(config.tokens),
+        access=access or TokenAccess(config.token_digests),
         endpoints=endpoints or EndpointFolder(config.endpoints, clock),
         upstream=upstream or Upstream(answer_timeout=config.answer_timeout),
         clock=clock,

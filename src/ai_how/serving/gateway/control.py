@@ -15,11 +15,11 @@ from ai_how.security import load_tokens
 from ai_how.serving.gateway.app import create_app
 from ai_how.serving.gateway.model import GatewayConfig
 
-TOKENS_VARIABLE = "AI_HOW_GATEWAY_TOKENS"
+DIGESTS_VARIABLE = "AI_HOW_GATEWAY_TOKEN_DIGESTS"
 
 
 def load_config(path: Path) -> GatewayConfig:
-    """Read the configuration file; ``AI_HOW_GATEWAY_TOKENS`` names another digests file.
+    """Read the configuration file; ``AI_HOW_GATEWAY_TOKEN_DIGESTS`` names another digests file.
 
     Raises :class:`NotFound`, or :class:`AiHowError` with every mistake in the file at once.
     """
@@ -38,8 +38,8 @@ def load_config(path: Path) -> GatewayConfig:
             detail="\n".join(mistakes),
             todo="`ai-how up` writes it anew.",
         ) from error
-    tokens = os.environ.get(TOKENS_VARIABLE)
-    return config.model_copy(update={"tokens": Path(tokens)}) if tokens else config
+    digests = os.environ.get(DIGESTS_VARIABLE)
+    return config.model_copy(update={"token_digests": Path(digests)}) if digests else config
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -78,7 +78,7 @@ def run_gateway(config: GatewayConfig) -> None:
     """Serve until SIGTERM. Raises :class:`AiHowError` when it cannot begin."""
     import uvicorn
 
-    load_tokens(config.tokens)  # better to fail now than at the first request
+    load_tokens(config.token_digests)  # better to fail now than at the first request
     listener = bind(config.host, config.port)
     logging.getLogger("ai_how.gateway").info("listening on http://%s:%d", config.host, config.port)
     server = uvicorn.Server(

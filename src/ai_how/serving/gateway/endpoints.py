@@ -17,7 +17,7 @@ from ai_how.wire import EndpointRecord
 
 log = logging.getLogger("ai_how.gateway")
 
-# File systems keep times in ticks: a change within this many seconds of the last may not show in the folder's time.
+# File systems keep time in ticks: a change within this many seconds of another may not show in the folder's.
 _TICK = 0.05
 
 Mark = tuple[int, int, int]
@@ -30,7 +30,7 @@ class EndpointSource(Protocol):
 
 
 class EndpointFolder:
-    """The records in a folder. A look costs one ``stat`` while nothing changes, and only new files are read."""
+    """The records in a folder. A look costs one ``stat`` while nothing changes; only new files are read."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder

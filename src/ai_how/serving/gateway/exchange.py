@@ -1,4 +1,4 @@
-"""One HTTP exchange by the rules of ASGI: the request's body in, the answer out, and whether the client stays."""
+"""One HTTP exchange by the rules of ASGI: the request's body in, the answer out, a client that may leave."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Exchange:
         self._send = send
 
     async def body(self, limit: int) -> bytes:
-        """The whole body. Raises :class:`Refusal` over ``limit`` bytes, :class:`ClientGone` when it stops coming."""
+        """The whole body. Raises :class:`Refusal` over ``limit`` bytes, :class:`ClientGone` if cut off."""
         parts: list[bytes] = []
         size = 0
         while True:

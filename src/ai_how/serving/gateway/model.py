@@ -14,9 +14,9 @@ from ai_how.wire import EndpointRecord, ErrorBody, ErrorEnvelope, FaultSource
 class GatewayConfig(BaseModel):
     """The gateway's configuration file, JSON.
 
-    ``endpoints`` is the folder of the endpoint records, ``tokens`` the file of the tokens' digests. Seconds:
-    ``stale_after`` without a heartbeat a replica gets no requests; ``answer_timeout`` is the longest silence of
-    an engine that is answering. ``body_limit`` is in bytes.
+    ``endpoints`` is the folder of the endpoint records, ``token_digests`` the file of the tokens' digests.
+    Seconds: ``stale_after`` without a heartbeat a replica gets no requests; ``answer_timeout`` is the longest
+    silence of an engine that is answering. ``body_limit`` is in bytes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,7 +25,7 @@ class GatewayConfig(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
     endpoints: Path
-    tokens: Path
+    token_digests: Path
     stale_after: float = Field(default=30.0, gt=0)
     answer_timeout: float = Field(default=600.0, gt=0)
     body_limit: int = Field(default=64 * 1024 * 1024, gt=0)

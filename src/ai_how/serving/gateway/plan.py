@@ -65,7 +65,7 @@ def no_replica(model: str, known: Sequence[Replica], live: Sequence[Replica]) ->
 
 
 def parse_chat(body: bytes) -> ChatRequest:
-    """What the gateway must know of a chat request. Raises :class:`Refusal`; it never repeats the request's text."""
+    """What the gateway must know of a chat request. Raises :class:`Refusal`, which never repeats its text."""
     try:
         return ChatRequest.model_validate_json(body)
     except ValidationError as error:

@@ -10,7 +10,7 @@ import httpx
 
 from ai_how.serving.gateway.model import Replica
 
-# llama.cpp closes an idle connection after 5 s; ours are given up before, or a request could meet the closing.
+# llama.cpp closes an idle connection after 5 s; ours are given up before, lest a request meet the closing.
 _KEEP_IDLE = 3.0
 _CONNECT_SECONDS = 3.0
 
@@ -67,8 +67,8 @@ class Upstream:
             try:
                 return await self._client.send(request, stream=True)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                # The engine may have closed the kept connection just then: that is no fault of the replica. If it
-                # has died instead, this second time fails at the door.
+                # The engine may have closed the kept connection just then: that is no fault of the replica.
+                # If it has died instead, this second time fails at the door.
                 return await self._client.send(request, stream=True)
         except httpx.TransportError as error:
             raise Unreachable(type(error).__name__) from error

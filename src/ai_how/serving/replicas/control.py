@@ -6,12 +6,12 @@ import re
 import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ai_how.errors import AiHowError, CouldNotTell, JobFailed, NotFound, TimedOut
+from ai_how.errors import AiHowError, JobFailed, NotFound, TimedOut
 from ai_how.run import Clock, SystemClock, wait_until
 from ai_how.security import read_private, write_private
 from ai_how.serving.engines import Engine, ServeRequest
@@ -71,12 +71,13 @@ class Replicas:
     def start(
         self, request: ServeRequest, engine: Engine, python: Path, resources: ReplicaResources
     ) -> ReplicaWanted:
-        """Submit a job that serves what is asked; returns at once. ``python`` is that of the engine's runtime.
+        """Submit a job that serves what is asked; returns at once. ``python`` is that of the runtime.
 
-        Raises :class:`AiHowError` when the engine cannot serve the file, :class:`NotFound` when there is none.
-        When Slurm refuses the job, nothing of it stays.
+        Raises :class:`AiHowError` when the engine cannot serve the file, :class:`NotFound` when there is
+        none. When Slurm refuses the job, nothing of it stays.
         """
         self._check(request, engine)
+        request = replace(request, path=request.path.resolve())
         nonce = secrets.token_hex(12)
         name = render.job_name(request.model)
         folder = self._folders.replicas / nonce
@@ -147,34 +148,36 @@ class Replicas:
     def stop(self, target: str) -> tuple[ReplicaWanted, ...]:
         """Stop the replicas that ``target`` means, a model's name or a job's id; lost ones are forgotten.
 
-        Raises :class:`NotFound` when it means none, :class:`CouldNotTell` when Slurm cannot say whether the job of
-        one was ever submitted.
+        Raises :class:`NotFound` when it means none, :class:`AiHowError` when Slurm does not answer: then
+        nothing has been stopped, and nothing is forgotten.
         """
         everyone = self._wanted()
         chosen = plan.select(everyone, target)
         if not chosen:
             served = ", ".join(sorted({one.model for one in everyone})) or "none"
             raise NotFound(f"no replica serves {target!r}", todo=f"Models with replicas: {served}.")
-        return tuple(self._stop(one) for one in chosen)
+        jobs = self._submitter.jobs()
+        return tuple(self._stop(one, jobs) for one in chosen)
 
-    def _stop(self, wanted: ReplicaWanted) -> ReplicaWanted:
-        if wanted.job_id is None:
-            try:
-                wanted = plan.adopt(wanted, self._submitter.jobs(), self._records())
-            except AiHowError as error:
-                raise CouldNotTell(
-                    f"it is not known whether the replica of {wanted.model} was submitted",
-                    cause=error.message,
-                ) from error
+    def _stop(self, wanted: ReplicaWanted, jobs: Sequence[JobFacts]) -> ReplicaWanted:
+        wanted = plan.adopt(wanted, jobs, self._records())
         # The record first: the gateway must not choose a replica that is going.
         self._withdraw(wanted.nonce)
-        if wanted.job_id is not None:
-            self._submitter.cancel(wanted.job_id)
+        if wanted.job_id is not None and plan.active(jobs, wanted.job_id):
+            self._cancel(wanted.job_id)
         self._forget(wanted)
         return wanted
 
+    def _cancel(self, job_id: int) -> None:
+        try:
+            self._submitter.cancel(job_id)
+        except AiHowError:
+            # It may have ended by itself just then.
+            if plan.active(self._submitter.jobs(), job_id):
+                raise
+
     def _check(self, request: ServeRequest, engine: Engine) -> None:
-        if not re.match(MODEL_NAME, request.model):
+        if not re.fullmatch(MODEL_NAME, request.model):
             raise AiHowError(
                 f"{request.model!r} cannot name a model that is served",
                 todo="Use letters, digits and . _ : / @ + -, a letter or a digit first.",
@@ -195,7 +198,8 @@ class Replicas:
     ) -> None:
         launch = engine.launch(request, python)
         for private in (self._folders.replicas, self._folders.endpoints, self._folders.wanted, folder):
-            private.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.mkdir(parents=True, exist_ok=True)
+            private.chmod(0o700)
         self._folders.job_logs.mkdir(parents=True, exist_ok=True)
         # Copies: the node may not see this installation, and an upgrade must not reach into what runs.
         for source in (_LAUNCHER, *launch.files):

@@ -16,7 +16,10 @@ MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"
 
 
 class JobFacts(Protocol):
-    """What must be known of a Slurm job. ``state`` is Slurm's own word, ``reason`` its reason to wait or to fail."""
+    """What must be known of a Slurm job.
+
+    ``state`` is Slurm's own word, ``reason`` its reason to wait or to fail, ``nodes`` where it runs.
+    """
 
     @property
     def id(self) -> int: ...
@@ -27,7 +30,7 @@ class JobFacts(Protocol):
     @property
     def reason(self) -> str: ...
     @property
-    def node(self) -> str: ...
+    def nodes(self) -> str: ...
 
 
 class Submitter(Protocol):
@@ -38,11 +41,14 @@ class Submitter(Protocol):
         ...
 
     def cancel(self, job_id: int) -> None:
-        """End a job. A job that has ended already is no error."""
+        """End a job. Raises :class:`AiHowError` when Slurm refuses."""
         ...
 
     def jobs(self) -> Sequence[JobFacts]:
-        """The jobs that Slurm holds now. Raises :class:`AiHowError` when Slurm does not answer."""
+        """The jobs that Slurm holds now, and those that ended a moment ago.
+
+        Raises :class:`AiHowError` when Slurm does not answer.
+        """
         ...
 
 
@@ -60,8 +66,8 @@ class ReplicaResources:
 class ReplicaWanted(BaseModel):
     """A replica that somebody asked for; kept in the site's state until it is stopped.
 
-    ``job_id`` is None from the moment it is asked for until Slurm has said the job's id. ``log`` is the job's log,
-    in which ``%j`` stands for the job's id. ``submitted`` is in seconds since the epoch.
+    ``job_id`` is None from the moment it is asked for until Slurm has said the job's id. ``log`` is the job's
+    log, in which ``%j`` stands for that id. ``submitted`` is in seconds since the epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -93,7 +99,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """One replica, asked for and observed. ``reason`` says why it is in that phase; ``node`` is empty if none."""
+    """One replica, asked for and observed. ``reason`` says why it is in its phase; ``node`` may be empty."""
 
     wanted: ReplicaWanted
     phase: Phase

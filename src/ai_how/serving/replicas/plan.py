@@ -46,19 +46,19 @@ def judge(
     if state in WAITING:
         return ReplicaStatus(wanted, Phase.PENDING, why or "waits for its turn")
     if state in STOPPED:
-        return ReplicaStatus(wanted, Phase.PENDING, f"Slurm has {state.lower()} it", job.node)
+        return ReplicaStatus(wanted, Phase.PENDING, f"Slurm has {state.lower()} it", job.nodes)
     if state in ENDING:
-        return ReplicaStatus(wanted, Phase.LOST, "it is ending", job.node)
+        return ReplicaStatus(wanted, Phase.LOST, "it is ending", job.nodes)
     if state not in RUNNING:
         ended = f"its job ended: {state}"
-        return ReplicaStatus(wanted, Phase.LOST, f"{ended} ({why})" if why else ended, job.node)
+        return ReplicaStatus(wanted, Phase.LOST, f"{ended} ({why})" if why else ended, job.nodes)
     record = next((one for one in records if one.nonce == wanted.nonce and one.job_id == job.id), None)
     if record is None:
-        return ReplicaStatus(wanted, Phase.LOADING, "the engine is loading the model", job.node)
+        return ReplicaStatus(wanted, Phase.LOADING, "the engine is loading the model", job.nodes)
     silent = now - record.heartbeat
     if silent > SILENT_AFTER:
-        return ReplicaStatus(wanted, Phase.LOST, f"no heartbeat for {silent:.0f} s", job.node, record)
-    return ReplicaStatus(wanted, Phase.READY, "it answers", job.node, record)
+        return ReplicaStatus(wanted, Phase.LOST, f"no heartbeat for {silent:.0f} s", job.nodes, record)
+    return ReplicaStatus(wanted, Phase.READY, "it answers", job.nodes, record)
 
 
 def _without_job(wanted: ReplicaWanted, now: float) -> ReplicaStatus:
@@ -76,9 +76,14 @@ def could_not_tell(wanted: ReplicaWanted, why: str) -> ReplicaStatus:
 
 
 def base_state(state: str) -> str:
-    """Slurm's state without what it puts behind it: ``CANCELLED by 1000`` and ``RUNNING+`` lose their tails."""
+    """Slurm's state without its tail: ``CANCELLED by 1000`` is ``CANCELLED``, ``RUNNING+`` is ``RUNNING``."""
     words = state.upper().split()
     return words[0].rstrip("+") if words else ""
+
+
+def active(jobs: Sequence[JobFacts], job_id: int) -> bool:
+    """Whether that job waits or runs."""
+    return any(job.id == job_id and base_state(job.state) in WAITING | RUNNING | STOPPED for job in jobs)
 
 
 def stale(records: Iterable[EndpointRecord], jobs: Sequence[JobFacts]) -> tuple[EndpointRecord, ...]:

@@ -21,7 +21,7 @@ GRACE = 15.0
 
 
 def job_name(model: str) -> str:
-    """The name of a job that serves ``model``: ``serve-`` and the name, letters Slurm dislikes made dashes."""
+    """The name of a job that serves ``model``: ``serve-`` and the name, with dashes for unusual letters."""
     return "serve-" + re.sub(r"[^A-Za-z0-9._-]", "-", model)
 
 

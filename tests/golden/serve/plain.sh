@@ -1,0 +1,17 @@
+#!/bin/bash
+#SBATCH --job-name=serve-tiny
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=1G
+#SBATCH --time=08:00:00
+#SBATCH --chdir=/srv/site/share/replicas/abababab
+#SBATCH --output=/srv/site/log/jobs/serve-tiny-%j.log
+#SBATCH --open-mode=append
+#SBATCH --no-requeue
+
+set -eu
+umask 077
+export DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1 NO_PROXY=127.0.0.1,localhost
+# The launcher takes the place of this shell, so Slurm's signals reach it at once.
+exec /home/ada/.local/share/ai-how/envs/llama-cpp-0123/bin/python -I /srv/site/share/replicas/abababab/replica_launcher.py /srv/site/share/replicas/abababab/launch.json

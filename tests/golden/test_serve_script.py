@@ -1,0 +1,49 @@
+"""The batch script of a replica, compared whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ai_how.errors import AiHowError
+from ai_how.serving.replicas import ReplicaResources
+from ai_how.serving.replicas.render import batch_script, job_name
+
+GOLDEN = Path(__file__).parent / "serve"
+PYTHON = Path("/home/ada/.local/share/ai-how/envs/llama-cpp-0123/bin/python")
+
+CASES = {
+    "plain": (Path("/srv/site"), "tiny", ReplicaResources()),
+    "everything": (
+        Path("/srv/ada's site"),
+        "HuggingFaceTB/SmolLM:135M",
+        ReplicaResources(cpus=4, memory="8G", time_limit="1-00:00:00", gres="gpu:a100:1", partition="gpu"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_script(case: str) -> None:
+    site, model, resources = CASES[case]
+    name = job_name(model)
+    script = batch_script(
+        name=name,
+        folder=site / "share/replicas/abababab",
+        log=str(site / f"log/jobs/{name}-%j.log"),
+        python=PYTHON,
+        resources=resources,
+    )
+    assert script == (GOLDEN / f"{case}.sh").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("memory", ["1G\n#SBATCH --uid=0", '1G"', ""])
+def test_no_value_becomes_a_second_option(memory: str) -> None:
+    with pytest.raises(AiHowError, match="mem"):
+        batch_script(
+            name="serve-tiny",
+            folder=Path("/srv"),
+            log="/srv/%j.log",
+            python=PYTHON,
+            resources=ReplicaResources(memory=memory),
+        )
