@@ -1,0 +1,88 @@
+"""`oumi train -c CONFIG` as a job: tracked while it runs, told before the time limit, resumed from its checkpoint.
+
+    python -m ai_how_job.finetune CONFIG
+
+The checkpoints stay in the configuration's `training.output_dir`; the finished model goes to the job's output.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from . import notice
+from .tracking import Run
+
+_MODEL_FILES = ("*.json", "*.jinja", "*.safetensors", "tokenizer*", "vocab*", "merges*")
+
+
+def main(config_file: Path) -> None:
+    """Train by the configuration, then write the model and the facts of the training."""
+    notice.listen()
+    run = Run.of_this_job()
+    began = time.perf_counter()
+    from oumi.core.configs import TrainingConfig
+    from oumi.train import train
+    from transformers import trainer
+
+    print(f"Oumi is ready after {time.perf_counter() - began:.1f} s", flush=True)
+    config: Any = TrainingConfig.from_yaml(config_file)
+    config.finalize_and_validate()
+    told = _callback(run)
+    trainer.DEFAULT_CALLBACKS.append(told)  # Oumi has no way to pass one
+    run.params({"model": config.model.model_name, **_asked(config.training)})
+    try:
+        train(config)
+    finally:
+        run.close()
+    if told.leaving:
+        notice.leave()
+    _finish(Path(config.training.output_dir), config_file.parent, time.perf_counter() - began)
+
+
+def _callback(run: Run) -> Any:
+    from transformers import TrainerCallback
+
+    class Told(TrainerCallback):  # type: ignore[misc]
+        """Sends what is logged to the run; saves and stops when the job is told to leave."""
+
+        leaving = False
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            values = {key: value for key, value in (logs or {}).items() if isinstance(value, (int, float))}
+            run.metrics(values, step=state.global_step)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if notice.given() and state.global_step < state.max_steps:
+                type(self).leaving = True
+                control.should_save = control.should_training_stop = True
+
+    return Told
+
+
+def _asked(training: Any) -> dict[str, object]:
+    names = ("num_train_epochs", "per_device_train_batch_size", "learning_rate", "lr_scheduler_type", "seed")
+    return {name: getattr(training, name) for name in names}
+
+
+def _finish(trained: Path, prepared: Path, seconds: float) -> None:
+    output = notice.output_folder()
+    model = output / "model"
+    model.mkdir(exist_ok=True)
+    for pattern in _MODEL_FILES:
+        for file in trained.glob(pattern):
+            if file.name != "trainer_state.json":
+                shutil.copyfile(file, model / file.name)
+    shutil.copytree(prepared / "exam", model / "exam", dirs_exist_ok=True)
+    state = json.loads((trained / "trainer_state.json").read_text())
+    losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in state["log_history"] if "loss" in entry]
+    facts = {"loss_first": losses[0]["loss"], "loss_last": losses[-1]["loss"], "steps": state["global_step"]}
+    (output / "result.json").write_text(json.dumps({**facts, "seconds": seconds, "history": losses}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
