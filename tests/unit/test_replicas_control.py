@@ -193,8 +193,9 @@ def test_one_that_is_lost_while_waited_for_shows_its_last_lines(site: Site) -> N
 
 
 def test_one_that_is_never_ready(site: Site) -> None:
-    with pytest.raises(TimedOut, match=r"tiny \(job 101\) becoming ready"):
+    with pytest.raises(TimedOut, match=r"tiny \(job 101\) becoming ready") as caught:
         site.replicas.wait_ready(site.start(), timeout=0.01)
+    assert caught.value.cause == "It is pending: Priority."
 
 
 def test_several_replicas_of_a_model_stop_together_or_alone(site: Site) -> None:

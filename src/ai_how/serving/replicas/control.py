@@ -127,23 +127,24 @@ class Replicas:
 
     def wait_ready(self, wanted: ReplicaWanted, timeout: float = 600.0) -> ReplicaStatus:
         """Wait until a replica is ready. Raises :class:`JobFailed` with its last lines when it is lost,
-        :class:`TimedOut` after ``timeout`` seconds."""
+        :class:`TimedOut` with the reason of its last phase after ``timeout`` seconds."""
+        seen: list[ReplicaStatus] = []
 
         def look() -> ReplicaStatus | None:
-            status = next((one for one in self.ps() if one.wanted.nonce == wanted.nonce), None)
-            if status is None:
+            seen[:] = [one for one in self.ps() if one.wanted.nonce == wanted.nonce]
+            if not seen:
                 raise JobFailed(f"the replica of {wanted.model} was stopped before it was ready")
-            if status.phase is Phase.LOST:
-                raise JobFailed(
-                    f"the replica of {wanted.model} did not become ready: {status.reason}",
-                    where=str(status.wanted.log_path),
-                    detail=_tail(status.wanted.log_path),
-                    todo="`ai-how stop` takes it off the list once you have read why.",
-                )
-            return status if status.phase is Phase.READY else None
+            if seen[0].phase is Phase.LOST:
+                raise _lost(seen[0])
+            return seen[0] if seen[0].phase is Phase.READY else None
 
         what = f"{wanted.model} (job {wanted.job_id}) becoming ready"
-        return wait_until(look, what=what, timeout=timeout, clock=self._clock)
+        try:
+            return wait_until(look, what=what, timeout=timeout, clock=self._clock)
+        except TimedOut as error:
+            cause = f"It is {seen[0].phase}: {seen[0].reason}." if seen else None
+            todo = "It stays asked for: `ai-how ps` shows when it is ready, `ai-how stop` gives it up."
+            raise TimedOut(error.message, cause=cause, todo=todo) from error
 
     def stop(self, target: str) -> tuple[ReplicaWanted, ...]:
         """Stop the replicas that ``target`` means, a model's name or a job's id; lost ones are forgotten.
@@ -257,6 +258,15 @@ class Replicas:
     def _forget(self, wanted: ReplicaWanted) -> None:
         (self._folders.wanted / f"{wanted.nonce}.json").unlink(missing_ok=True)
         shutil.rmtree(self._folders.replicas / wanted.nonce, ignore_errors=True)
+
+
+def _lost(status: ReplicaStatus) -> JobFailed:
+    return JobFailed(
+        f"the replica of {status.wanted.model} did not become ready: {status.reason}",
+        where=str(status.wanted.log_path),
+        detail=_tail(status.wanted.log_path),
+        todo="`ai-how stop` takes it off the list once you have read why.",
+    )
 
 
 def _tail(path: Path | None) -> str | None:

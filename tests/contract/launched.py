@@ -1,0 +1,86 @@
+"""A replica started by its launcher, as in a Slurm job."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from ai_how.serving import replica_launcher
+from ai_how.serving.engines import Engine, ServeRequest
+from ai_how.serving.replicas import render
+from ai_how.wire import EndpointRecord
+
+NONCE = "0123456789abcdef01234567"
+
+
+@dataclass
+class Running:
+    """A launcher that runs, with what it was given."""
+
+    process: subprocess.Popen[str]
+    site: Path
+
+    @property
+    def record_path(self) -> Path:
+        return self.site / "endpoints" / f"{NONCE}.json"
+
+    def record(self) -> EndpointRecord:
+        """The record, once there is one."""
+        deadline = time.monotonic() + 60
+        while not self.record_path.exists():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline, "no record within 60 s"
+            time.sleep(0.01)
+        return EndpointRecord.model_validate_json(self.record_path.read_text())
+
+    def child(self) -> int:
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+    def client(self, secret: str | None = None) -> httpx.Client:
+        record = self.record()
+        secret = (self.site / "endpoints" / record.secret_file).read_text() if secret is None else secret
+        headers = {"authorization": f"Bearer {secret}"} if secret else {}
+        return httpx.Client(base_url=f"http://{record.host}:{record.port}", headers=headers, trust_env=False)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """The launcher's exit status and what it said."""
+        self.process.send_signal(number)
+        said = self.process.communicate(timeout=30)[1]
+        return self.process.returncode, said
+
+
+def start(
+    engine: Engine, python: Path, model: Path, site: Path, *, expect: str = "tiny", timeout: float = 60
+) -> Running:
+    launch = engine.launch(ServeRequest(model="tiny", path=model, context=256, slots=1), python)
+    folder = site / "replica"
+    folder.mkdir(parents=True)
+    launcher = Path(replica_launcher.__file__)
+    for source in (launcher, *launch.files):
+        (folder / source.name).write_bytes(source.read_bytes())
+    text = render.launch_file(
+        launch=launch,
+        model=expect,
+        engine=engine.name,
+        nonce=NONCE,
+        endpoints=site / "endpoints",
+        engine_log=str(site / "engine-{job_id}.log"),
+    )
+    facts = json.loads(text) | {"heartbeat": 0.2, "grace": 5.0}
+    facts["readiness"]["timeout"] = timeout
+    (folder / "launch.json").write_text(json.dumps(facts))
+    process = subprocess.Popen(
+        [str(python), "-I", str(folder / launcher.name), str(folder / "launch.json")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SLURM_JOB_ID": "42"},
+    )
+    return Running(process, site)
