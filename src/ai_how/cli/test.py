@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ai_how.run import Gate
 
 SUMMARY = "run the project's checks and tests"
-_NOT_PREPARED = {"cuda"}  # of use only with a GPU; the tests that need it say so
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,8 +113,7 @@ def prepare(gate: Gate, folders: Folders) -> None:
     Toolbox(gate, folders).ensure(CATALOGUE, say)
     environments = Environments(gate, folders)
     for name in environments.names():
-        if name not in _NOT_PREPARED:
-            environments.ensure(name, say)
+        environments.ensure(name, say)
 
 
 def repository() -> Path:

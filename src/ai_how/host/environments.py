@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import time
@@ -26,6 +27,9 @@ from ai_how.run import Command, Gate
 REQUIREMENTS = Path(__file__).parent / "requirements"
 _STAMP = ".ai-how"
 _NO_TELEMETRY = {"DO_NOT_TRACK": "1"}
+# Lists that are parts of others: the launcher's own environment, and PyTorch's CUDA build.
+_NO_ENVIRONMENT = frozenset({"bootstrap", "core", "dev", "cuda"})
+_CPU_BUILD = re.compile(r"^(torch==\S+\+cpu)\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,9 @@ class Environments:
 
     def names(self) -> list[str]:
         """Every environment that there is a list for, but the launcher's own."""
-        own = {"bootstrap", "core", "dev"}
-        return sorted(file.stem for file in self._requirements.glob("*.txt") if file.stem not in own)
+        return sorted(
+            file.stem for file in self._requirements.glob("*.txt") if file.stem not in _NO_ENVIRONMENT
+        )
 
     def all(self) -> list[Environment]:
         """Every environment, built or not."""
@@ -64,6 +69,8 @@ class Environments:
         """Where the environment is, or will be; raises :class:`NotFound` when there is no list of that name."""
         try:
             text = self._list(name).read_bytes()
+            if _CPU_BUILD.search(text.decode()):
+                text += self._list("cuda").read_bytes() + str(has_nvidia()).encode()
         except OSError as error:
             raise NotFound(
                 f"there is no runtime environment of the name {name!r}",
@@ -97,7 +104,7 @@ class Environments:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             self._gate.run(self._command("venv", "--no-project", "--python", str(self._python), str(folder)))
-            self._gate.run(self._install(folder, self._list(name)))
+            self._fill(name, folder, progress)
         except CommandFailed as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise AiHowError(
@@ -110,6 +117,31 @@ class Environments:
         (folder / _STAMP).write_text(f"{name}\n", encoding="utf-8")
         progress(f"built the {name} environment in {time.monotonic() - started:.1f} s")
         return folder
+
+    def _fill(self, name: str, folder: Path, progress: Progress) -> None:
+        """Install the list; where it holds PyTorch, in the build that this machine can have and use."""
+        text = self._list(name).read_text(encoding="utf-8")
+        pinned = _CPU_BUILD.search(text)
+        settings: dict[str, str] = {}
+        chosen = self._list(name)
+        if pinned is not None:
+            choice = None if has_nvidia() else self._where_cpu_build_is(folder, pinned.group(1))
+            if choice is None:
+                progress("taking PyTorch in its CUDA build")
+                chosen = folder / "requirements.txt"
+                cuda = self._list("cuda").read_text(encoding="utf-8")
+                chosen.write_text(without_torch(text) + cuda, encoding="utf-8")
+            settings = choice or {}
+        self._gate.run(self._install(folder, chosen, settings))
+
+    def _where_cpu_build_is(self, folder: Path, pin: str) -> dict[str, str] | None:
+        """Settings for uv under which PyTorch's CPU build is found: those of this machine, else PyTorch's own."""
+        words = ("pip", "install", "--dry-run", "--no-deps", "--python", str(folder / "bin/python"), pin)
+        choices: tuple[dict[str, str], ...] = ({}, {"UV_TORCH_BACKEND": "cpu"})
+        for settings in choices:
+            if self._gate.run(self._command(*words, settings=settings), check=False).ok:
+                return settings
+        return None
 
     def add_to_own(self, name: str, progress: Progress = silent) -> None:
         """Install the list ``name`` into the environment that runs this, beside what is there.
@@ -136,7 +168,9 @@ class Environments:
     def _list(self, name: str) -> Path:
         return self._requirements / f"{name}.txt"
 
-    def _install(self, folder: Path, requirements: Path) -> Command:
+    def _install(
+        self, folder: Path, requirements: Path, settings: Mapping[str, str] | None = None
+    ) -> Command:
         # A list is whole: what it names is installed as it is, also where two packages' wishes disagree.
         return self._command(
             "pip",
@@ -148,15 +182,29 @@ class Environments:
             "--compile-bytecode",
             "--requirement",
             str(requirements),
+            settings=settings,
         )
 
-    def _command(self, *words: str) -> Command:
+    def _command(self, *words: str, settings: Mapping[str, str] | None = None) -> Command:
+        env = {**settings_of_this_machine(), **_NO_TELEMETRY, **(settings or {})}
         # Run from / : uv reads the configuration of a project it stands in.
-        return Command((uv(), *words), env=self._settings(), cwd=Path("/"), timeout=3600.0)
+        return Command((uv(), *words), env=env, cwd=Path("/"), timeout=3600.0)
 
-    @staticmethod
-    def _settings() -> Mapping[str, str]:
-        return {**settings_of_this_machine(), **_NO_TELEMETRY}
+
+def without_torch(text: str) -> str:
+    """A list of pinned requirements without the lines that pin PyTorch."""
+    kept, on = [], True
+    for line in text.splitlines(keepends=True):
+        if line[:1].strip():
+            on = not line.startswith("torch==")
+        if on:
+            kept.append(line)
+    return "".join(kept)
+
+
+def has_nvidia(dev: Path = Path("/dev")) -> bool:
+    """Does this machine have an NVIDIA GPU with its driver?"""
+    return any(dev.glob("nvidia[0-9]*"))
 
 
 def base_python() -> Path:

@@ -27,7 +27,7 @@ _MARIADB_CLIENT = {
     "suse": ("mariadb-client",),
     "arch": ("mariadb-clients",),
 }
-_MUNGE = {family: ("munge",) for family in ("debian", "fedora", "suse", "arch")}
+_MUNGE = dict.fromkeys(("debian", "fedora", "suse", "arch"), ("munge",))
 
 
 def _slurm(debian: str, fedora: str, suse: str) -> dict[str, tuple[str, ...]]:

@@ -16,16 +16,20 @@ from ai_how.errors import CommandFailed
 from ai_how.host.model import Progress
 from ai_how.run import Command, Gate
 
+STATUS = Path("/var/lib/dpkg/status")
 _DAY = 86400.0
 _SUFFIX = "-wlm"  # Debian's alternatives system, which does not run here, would take it off Slurm's daemons
 # Just-in-time compilation for PostgreSQL: 100 MB that `jit = off` makes needless.
 _LEFT_OUT = ("libllvm",)
 
 
-def unpack(gate: Gate, packages: Sequence[str], folder: Path, progress: Progress) -> Path:
+def unpack(
+    gate: Gate, packages: Sequence[str], folder: Path, progress: Progress, *, status: Path = STATUS
+) -> Path:
     """Unpack ``packages``, and what they need and this machine lacks, into a folder of their own in ``folder``.
 
-    Returns that folder, which stands for ``/``. It appears whole or not at all. Raises :class:`CommandFailed`.
+    Returns that folder, which stands for ``/``. It appears whole or not at all. ``status`` is dpkg's file of what
+    the machine has. Raises :class:`CommandFailed`.
     """
     name = hashlib.sha256(" ".join(sorted(packages)).encode()).hexdigest()[:12]
     prefix = folder / name
@@ -35,7 +39,7 @@ def unpack(gate: Gate, packages: Sequence[str], folder: Path, progress: Progress
         shutil.rmtree(leftover, ignore_errors=True)
     for part in ("lists/partial", "cache/archives/partial", "log"):
         (apt / part).mkdir(parents=True, exist_ok=True)
-    _download(gate, packages, apt, progress)
+    _download(gate, packages, apt_of_ones_own(apt, status), apt, progress)
     progress(f"unpacking into {prefix}")
     aside.mkdir()
     for archive in sorted((apt / "cache/archives").glob("*.deb")):
@@ -57,12 +61,12 @@ def name_without_suffix(prefix: Path) -> None:
                 plain.symlink_to(program.name)
 
 
-def apt_of_ones_own(apt: Path) -> tuple[str, ...]:
+def apt_of_ones_own(apt: Path, status: Path = STATUS) -> tuple[str, ...]:
     """apt-get with its state in ``apt``; it still knows which packages the machine has."""
     options = {
         "Dir::State": str(apt),
         "Dir::State::Lists": str(apt / "lists"),
-        "Dir::State::status": "/var/lib/dpkg/status",
+        "Dir::State::status": str(status),
         "Dir::Cache": str(apt / "cache"),
         "Dir::Log": str(apt / "log"),
         "Debug::NoLocking": "1",
@@ -72,15 +76,17 @@ def apt_of_ones_own(apt: Path) -> tuple[str, ...]:
     return ("apt-get", "-q", *words)
 
 
-def _download(gate: Gate, packages: Sequence[str], apt: Path, progress: Progress) -> None:
-    argv = (*apt_of_ones_own(apt), "-y", "--download-only", "install", "--no-install-recommends", *packages)
+def _download(
+    gate: Gate, packages: Sequence[str], own: tuple[str, ...], apt: Path, progress: Progress
+) -> None:
+    argv = (*own, "-y", "--download-only", "install", "--no-install-recommends", *packages)
     command = Command(argv, env={"LC_ALL": "C.UTF-8"}, timeout=3600.0)
     if _lists_are_fresh(apt):
         progress(f"downloading Debian packages: {' '.join(packages)}")
         if gate.run(command, check=False).ok:
             return
     progress("reading the package lists")
-    update = Command((*apt_of_ones_own(apt), "update"), env={"LC_ALL": "C.UTF-8"}, timeout=600.0)
+    update = Command((*own, "update"), env={"LC_ALL": "C.UTF-8"}, timeout=600.0)
     updated = gate.run(update, check=False)
     progress(f"downloading Debian packages: {' '.join(packages)}")
     try:
