@@ -127,6 +127,13 @@ class EngineContract:
         assert answer.status_code == 400
         assert ErrorEnvelope.model_validate_json(answer.content).error.message
 
+    def test_its_log_tells_nothing_of_what_was_asked(self, running: Running) -> None:
+        with running.client() as client:
+            for extra in ({}, {"stream": True}, {"temperature": "hot"}, {"grammar": "not a grammar"}):
+                messages = [{"role": "user", "content": "a very private prompt"}]
+                client.post("/v1/chat/completions", json={**ASKED, "messages": messages, **extra})
+        assert "private" not in (running.site / "engine-42.log").read_text()
+
     def test_told_to_end_it_takes_its_record_back(self, python: Path, model: Path, tmp_path: Path) -> None:
         running = start(self.engine, python, model, tmp_path)
         running.record()

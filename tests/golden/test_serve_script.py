@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parent / "serve"
 PYTHON = Path("/home/ada/.local/share/ai-how/envs/llama-cpp-0123/bin/python")
 
 CASES = {
-    "plain": (Path("/srv/site"), "tiny", ReplicaResources()),
+    "plain": (Path("/srv/site"), "tiny", ReplicaResources(memory="1G")),
     "everything": (
         Path("/srv/ada's site"),
         "HuggingFaceTB/SmolLM:135M",

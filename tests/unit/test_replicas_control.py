@@ -131,6 +131,15 @@ def test_the_launch_file_holds_no_secret_and_is_private(site: Site) -> None:
     }
 
 
+def test_memory_and_threads_follow_from_model_and_cpus(site: Site) -> None:
+    request = ServeRequest(model="tiny", path=site.model)
+    python = Path("/env/bin/python")
+    wanted = site.replicas.start(request, LlamaCpp(), python, ReplicaResources(cpus=3))
+    argv = json.loads((site.folders.replicas / wanted.nonce / "launch.json").read_text())["argv"]
+    assert argv[argv.index("--threads") + 1] == "3"
+    assert "#SBATCH --mem=513M" in site.slurm.scripts[0]
+
+
 def test_a_job_that_slurm_refuses_leaves_nothing(site: Site) -> None:
     site.slurm.refuses = CommandFailed("sbatch ended with exit status 1")
     with pytest.raises(CommandFailed):

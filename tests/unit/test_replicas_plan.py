@@ -94,6 +94,11 @@ def test_silence_of_slurm_concludes_nothing() -> None:
     assert plan.could_not_tell(WANTED, "timed out").phase is Phase.UNKNOWN
 
 
+def test_memory_grows_with_the_model() -> None:
+    assert plan.memory_for(0) == "512M"
+    assert plan.memory_for(4 * 2**30) == "5632M"
+
+
 def test_what_a_target_means() -> None:
     other = WANTED.model_copy(update={"job_id": 8, "nonce": "cd" * 12})
     seven = WANTED.model_copy(update={"model": "7", "job_id": 9, "nonce": "ef" * 12})

@@ -256,10 +256,18 @@ def wait_ready(replica: Replica, child: Child) -> bool:
     return False
 
 
+def publish(replica: Replica) -> None:
+    """Publish, or say why not: a full disk takes the replica out of sight, but does not end it."""
+    try:
+        replica.publish()
+    except OSError as error:
+        say(f"the record cannot be written: {error.strerror}")
+
+
 def keep(replica: Replica, child: Child) -> None:
     """Publish the record and keep its heartbeat; returns when the engine has stopped answering."""
     missed = 0
-    replica.publish()
+    publish(replica)
     while missed < MISSED_MOST:
         pause(replica.launch["heartbeat"], child)
         reason = replica.unready()
@@ -268,7 +276,7 @@ def keep(replica: Replica, child: Child) -> None:
             say(f"no heartbeat ({missed} of {MISSED_MOST}): {reason}")
         else:
             missed = 0
-            replica.publish()
+            publish(replica)
 
 
 def run(replica: Replica) -> int:

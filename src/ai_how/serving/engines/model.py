@@ -14,7 +14,10 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class ServeRequest:
-    """What one replica is to serve. ``context`` is in tokens for each of ``slots`` requests at once."""
+    """What one replica is to serve. ``context`` is in tokens for each of ``slots`` requests at once.
+
+    ``threads`` is what the job has CPUs: who starts a replica need not set it.
+    """
 
     model: str
     path: Path

@@ -73,11 +73,15 @@ class Replicas:
     ) -> ReplicaWanted:
         """Submit a job that serves what is asked; returns at once. ``python`` is that of the runtime.
 
+        The engine gets as many threads as the job has CPUs.
+
         Raises :class:`AiHowError` when the engine cannot serve the file, :class:`NotFound` when there is
         none. When Slurm refuses the job, nothing of it stays.
         """
         self._check(request, engine)
-        request = replace(request, path=request.path.resolve())
+        request = replace(request, path=request.path.resolve(), threads=resources.cpus)
+        if resources.memory is None:
+            resources = replace(resources, memory=plan.memory_for(request.path.stat().st_size))
         nonce = secrets.token_hex(12)
         name = render.job_name(request.model)
         folder = self._folders.replicas / nonce

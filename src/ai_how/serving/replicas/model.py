@@ -54,10 +54,13 @@ class Submitter(Protocol):
 
 @dataclass(frozen=True)
 class ReplicaResources:
-    """What one replica asks of Slurm, in Slurm's own words (``gres``: ``gpu:a100:1``)."""
+    """What one replica asks of Slurm, in Slurm's own words (``gres``: ``gpu:a100:1``).
+
+    Without ``memory`` the size of the model's file decides.
+    """
 
     cpus: int = 1
-    memory: str = "1G"
+    memory: str | None = None
     time_limit: str = "08:00:00"
     gres: str | None = None
     partition: str | None = None

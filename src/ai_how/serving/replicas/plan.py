@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from ai_how.serving.replicas.model import JobFacts, Phase, ReplicaStatus, ReplicaWanted
@@ -90,6 +91,12 @@ def stale(records: Iterable[EndpointRecord], jobs: Sequence[JobFacts]) -> tuple[
     """The records whose job does not run: their launcher was killed before it could take them back."""
     alive = {job.id for job in jobs if base_state(job.state) in RUNNING | STOPPED | ENDING}
     return tuple(record for record in records if record.job_id not in alive)
+
+
+def memory_for(size: int) -> str:
+    """The memory for a model whose file has ``size`` bytes, as Slurm reads it: the weights, a quarter for the
+    context, and 512 MiB for the engine itself."""
+    return f"{512 + math.ceil(size * 1.25 / 2**20)}M"
 
 
 def select(replicas: Iterable[ReplicaWanted], target: str) -> tuple[ReplicaWanted, ...]:
