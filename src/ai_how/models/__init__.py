@@ -1,0 +1,1 @@
+"""Models: conversion between formats."""
