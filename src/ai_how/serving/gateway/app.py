@@ -153,7 +153,9 @@ class Gateway:
     def _log(exchange: Exchange, milliseconds: float) -> None:
         # Neither prompts nor answers, and no text of the client's but the name of a model that exists.
         path = exchange.path if exchange.path in _ROUTES else "unknown"
-        log.info(
+        log.log(
+            # Probes come every few seconds and say nothing when all is well.
+            logging.DEBUG if path == "/healthz" else logging.INFO,
             "request=%s status=%d method=%s path=%s user=%s model=%s job=%s ms=%.1f",
             exchange.request_id,
             exchange.status,
