@@ -36,14 +36,34 @@ def test_the_nearest_folder_that_exists(tmp_path: Path) -> None:
         ({"HOME": "/h"}, "/h/.local/share/ai-how"),
     ],
 )
-def test_where_the_data_folder_is(environ: dict[str, str], folder: str) -> None:
+def test_where_the_data_folder_is(
+    environ: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert data_folder(environ) == Path(folder)
 
 
-def test_without_any_place_the_user_is_told() -> None:
+def test_without_any_place_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(AiHowError, match="no place") as caught:
         data_folder({})
     assert caught.value.todo == "Set AI_HOW_HOME to a folder of yours."
+
+
+def test_roots_data_lie_where_a_systems_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert data_folder({"HOME": "/root"}) == Path("/var/lib/ai-how")
+    assert data_folder({"HOME": "/root", "AI_HOW_HOME": "/data"}) == Path("/data")
+
+
+@pytest.mark.parametrize(("user", "mode"), [(0, 0o711), (1000, 0o700)])
+def test_the_folders_are_closed_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, mode: int
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    folders = Folders(tmp_path / "home").make()
+    for folder in (folders.home, folders.sites, folders.programs, folders.environments):
+        assert folder.stat().st_mode & 0o777 == mode
 
 
 def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -11,8 +11,31 @@ from ai_how.host.model import Distribution, Program
 from ai_how.host.programs import CATALOGUE, program
 from ai_how.host.versions import parse_version
 
-NEEDED = """munged mungekey mariadbd mariadb-install-db mariadb slurmctld slurmd slurmdbd slurmstepd sbatch srun salloc
-scancel squeue sinfo scontrol sacct sacctmgr sreport postgres initdb psql weed""".split()
+NEEDED = [
+    "munged",
+    "mungekey",
+    "mariadbd",
+    "mariadb-install-db",
+    "mariadb",
+    "slurmctld",
+    "slurmd",
+    "slurmdbd",
+    "slurmstepd",
+    "sbatch",
+    "srun",
+    "salloc",
+    "scancel",
+    "squeue",
+    "sinfo",
+    "scontrol",
+    "sacct",
+    "sacctmgr",
+    "sreport",
+    "postgres",
+    "initdb",
+    "psql",
+    "weed",
+]
 SUPPORTED = (
     Distribution("debian", "12", ""),
     Distribution("debian", "13", ""),

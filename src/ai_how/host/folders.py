@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ai_how.errors import AiHowError
 
+#: Root's own home is closed to the account that PostgreSQL runs as, so root's data lie where a system's do.
+OF_ROOT = Path("/var/lib/ai-how")
+
 
 def data_folder(environ: Mapping[str, str]) -> Path:
-    """Where AI-HOW keeps things on this machine: $AI_HOW_HOME, else $XDG_DATA_HOME/ai-how, else the usual place."""
+    """Where AI-HOW keeps things on this machine.
+
+    $AI_HOW_HOME, else $XDG_DATA_HOME/ai-how, else ``/var/lib/ai-how`` as root and ``~/.local/share/ai-how`` as
+    anybody else.
+    """
     if environ.get("AI_HOW_HOME"):
         return Path(environ["AI_HOW_HOME"]).absolute()
     if environ.get("XDG_DATA_HOME"):
         return Path(environ["XDG_DATA_HOME"]).absolute() / "ai-how"
+    if os.geteuid() == 0:
+        return OF_ROOT
     home = environ.get("HOME")
     if not home:
         raise AiHowError(
@@ -49,11 +59,11 @@ class Folders:
         return self.home / "envs"
 
     def make(self) -> Folders:
-        """Make them, for their owner alone (0700)."""
+        """Make them, for their owner alone; as root others may pass through (0711), but not look."""
         try:
             for folder in (self.home, self.sites, self.programs, self.environments):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.home.chmod(0o700)
+                folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
         except OSError as error:
             raise AiHowError(
                 f"the data folder cannot be made: {error.strerror}",

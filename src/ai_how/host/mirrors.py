@@ -24,6 +24,11 @@ _KEYS = (
     "proxy",
     "no-index",
 )
+_CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+)
 _SECTIONS = ("global", "install")
 _ENVIRONMENT = {
     key: ("PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT")
@@ -68,8 +73,13 @@ def pip_settings(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, 
     return settings
 
 
-def uv_settings(pip: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables that give uv the same sources; what the user has told uv itself stays."""
+def uv_settings(
+    pip: Mapping[str, str], environ: Mapping[str, str], *, system_certificates: bool = True
+) -> dict[str, str]:
+    """Environment variables that give uv the same sources; what the user has told uv itself stays.
+
+    ``system_certificates``: this machine has certificates; uv is told to use them rather than its own.
+    """
     wanted: dict[str, str] = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
     if "index-url" in pip:
         wanted["UV_DEFAULT_INDEX"] = pip["index-url"].strip()
@@ -91,7 +101,7 @@ def uv_settings(pip: Mapping[str, str], environ: Mapping[str, str]) -> dict[str,
         wanted["UV_HTTP_TIMEOUT"] = str(max(30, int(float(pip["timeout"]))))
     if "proxy" in pip:
         wanted["ALL_PROXY"] = pip["proxy"].strip()
-    if not {"SSL_CERT_FILE", "SSL_CERT_DIR"} & ({*environ} | {*wanted}):
+    if system_certificates and not {"SSL_CERT_FILE", "SSL_CERT_DIR"} & ({*environ} | {*wanted}):
         wanted["UV_SYSTEM_CERTS"] = "1"
     equal = {"UV_DEFAULT_INDEX": "UV_INDEX_URL", "UV_INDEX": "UV_EXTRA_INDEX_URL"}
     return {
@@ -109,7 +119,8 @@ def settings_of_this_machine() -> dict[str, str]:
             texts.append(file.read_text(encoding="utf-8"))
         except OSError:
             continue  # not there or not ours to read: pip passes it over too
-    return uv_settings(pip_settings(texts, os.environ), os.environ)
+    certificates = any(Path(file).is_file() for file in _CERTIFICATES)
+    return uv_settings(pip_settings(texts, os.environ), os.environ, system_certificates=certificates)
 
 
 if __name__ == "__main__":
