@@ -24,7 +24,13 @@ def conversion(python: Path, folder: Path, target: Path, precision: Precision, n
 
 
 def convert(
-    gate: Gate, python: Path, folder: Path, target: Path, *, precision: Precision = "f16", name: str | None = None
+    gate: Gate,
+    python: Path,
+    folder: Path,
+    target: Path,
+    *,
+    precision: Precision = "f16",
+    name: str | None = None,
 ) -> Path:
     """Convert a Hugging Face folder to one GGUF file and return its path; it appears whole or not at all.
 

@@ -17,7 +17,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -57,7 +56,7 @@ class Training:
         dist.init_process_group(backend, rank=self.rank, world_size=self.world_size)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.run.close()
         dist.destroy_process_group()
 
@@ -93,7 +92,9 @@ class Training:
         self.history.append({"epoch": self._epoch, **metrics})
         self.run.metrics(metrics, step=self._epoch)
         if self.rank == 0:
-            print(f"epoch {self._epoch}", *(f"{key} {value:.4g}" for key, value in metrics.items()), flush=True)
+            print(
+                f"epoch {self._epoch}", *(f"{key} {value:.4g}" for key, value in metrics.items()), flush=True
+            )
 
     def finish(self, net: torch.nn.Module, card: str, **facts: object) -> None:
         """Write the results once, from the first process: the model with its card, and the facts as result.json."""

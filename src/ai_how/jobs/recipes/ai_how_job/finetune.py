@@ -52,7 +52,9 @@ def _callback(run: Run) -> Any:
 
         leaving = False
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+        ) -> None:
             values = {key: value for key, value in (logs or {}).items() if isinstance(value, (int, float))}
             run.metrics(values, step=state.global_step)
 
@@ -79,9 +81,13 @@ def _finish(trained: Path, prepared: Path, seconds: float) -> None:
                 shutil.copyfile(file, model / file.name)
     shutil.copytree(prepared / "exam", model / "exam", dirs_exist_ok=True)
     state = json.loads((trained / "trainer_state.json").read_text())
-    losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in state["log_history"] if "loss" in entry]
+    losses = [
+        {"step": entry["step"], "loss": entry["loss"]} for entry in state["log_history"] if "loss" in entry
+    ]
     facts = {"loss_first": losses[0]["loss"], "loss_last": losses[-1]["loss"], "steps": state["global_step"]}
-    (output / "result.json").write_text(json.dumps({**facts, "seconds": seconds, "history": losses}, indent=2) + "\n")
+    (output / "result.json").write_text(
+        json.dumps({**facts, "seconds": seconds, "history": losses}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

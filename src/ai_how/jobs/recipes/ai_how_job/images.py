@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -28,7 +28,9 @@ class Images(NamedTuple):
         return Images(self.points.to(device), self.labels.to(device))
 
 
-def options(description: str | None, *, epochs: int, batch_size: int, learning_rate: float) -> argparse.ArgumentParser:
+def options(
+    description: str | None, *, epochs: int, batch_size: int, learning_rate: float
+) -> argparse.ArgumentParser:
     """The arguments that these recipes share, with a recipe's defaults."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--epochs", type=int, default=epochs)
@@ -36,11 +38,15 @@ def options(description: str | None, *, epochs: int, batch_size: int, learning_r
     parser.add_argument("--learning-rate", type=float, default=learning_rate)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint-every", type=float, default=60, help="seconds between two checkpoints")
-    parser.add_argument("--epoch-seconds", type=float, default=0, help="slow every epoch down by so many seconds")
+    parser.add_argument(
+        "--epoch-seconds", type=float, default=0, help="slow every epoch down by so many seconds"
+    )
     return parser
 
 
-def learn(name: str, data: Images, held_out: int, network: Callable[[], nn.Module], asked: argparse.Namespace) -> None:
+def learn(
+    name: str, data: Images, held_out: int, network: Callable[[], nn.Module], asked: argparse.Namespace
+) -> None:
     """Train a network on all images but `held_out` of them, which measure it after every epoch."""
     with Training(asked.checkpoint_every) as training:
         torch.manual_seed(asked.seed)
@@ -60,7 +66,7 @@ def learn(name: str, data: Images, held_out: int, network: Callable[[], nn.Modul
 
 
 def _epoch(
-    training: Training, model: nn.Module, optimizer: torch.optim.Optimizer, data: Images, asked: argparse.Namespace, epoch: int
+    training: Training, model: nn.Module, optimizer: Any, data: Images, asked: argparse.Namespace, epoch: int
 ) -> tuple[float, int]:
     """Mean loss of the steps taken and the number of images seen. The order depends on seed and epoch alone."""
     batch = asked.batch_size * training.world_size
@@ -80,8 +86,8 @@ def _epoch(
 
 @torch.no_grad()
 def _accuracy(net: nn.Module, test: Images) -> float:
-    parts = [(net(points).argmax(1) == labels) for points, labels in zip(*(part.split(1000) for part in test))]
-    return torch.cat(parts).float().mean().item()
+    said = torch.cat([net(points).argmax(1) for points in test.points.split(1000)])
+    return (said == test.labels).float().mean().item()
 
 
 def _facts(history: list[dict[str, float]]) -> dict[str, float]:

@@ -110,11 +110,15 @@ class Run:
         if not root.startswith(_SCHEME):
             raise ValueError(f"the run keeps its artifacts at {root}, which the server does not pass on")
         folder = urllib.parse.urlsplit(root).path.strip("/")
-        self._call("PUT", f"mlflow-artifacts/artifacts/{folder}/{urllib.parse.quote(path.name)}", path.read_bytes())
+        self._call(
+            "PUT", f"mlflow-artifacts/artifacts/{folder}/{urllib.parse.quote(path.name)}", path.read_bytes()
+        )
 
     def _call(self, method: str, route: str, body: bytes | None = None) -> bytes:
         kind = "application/octet-stream" if method == "PUT" else "application/json"
-        request = urllib.request.Request(f"{self._uri}/api/2.0/{route}", body, {"Content-Type": kind}, method=method)
+        request = urllib.request.Request(
+            f"{self._uri}/api/2.0/{route}", body, {"Content-Type": kind}, method=method
+        )
         if secret := _authorization():
             request.add_header("Authorization", secret)
         with urllib.request.urlopen(request, timeout=30) as answer:

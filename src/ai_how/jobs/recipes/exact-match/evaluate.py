@@ -55,7 +55,7 @@ def examine(examinee: Examinee, exam: list[Pair], batch: int) -> list[dict[str, 
         answered += examinee.answer([question for question, _ in exam[at : at + batch]])
     return [
         {"asked": question, "answered": said, "expected": expected, "right": said == expected}
-        for (question, expected), said in zip(exam, answered)
+        for (question, expected), said in zip(exam, answered, strict=True)
     ]
 
 
@@ -81,7 +81,8 @@ def main() -> None:
         print(f"{file.stem}: {right:.1%} of {len(answers)} answers are exactly right", flush=True)
     output = notice.output_folder() / "result.json"
     exact_match = facts.get("learnt", facts[sets[0].stem])["exact_match"]
-    output.write_text(json.dumps({"exact_match": exact_match, "seconds": time.perf_counter() - began, "sets": facts}, indent=2) + "\n")
+    result = {"exact_match": exact_match, "seconds": time.perf_counter() - began, "sets": facts}
+    output.write_text(json.dumps(result, indent=2) + "\n")
     run.artifact(output)
     run.close()
 

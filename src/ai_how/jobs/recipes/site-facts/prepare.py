@@ -60,7 +60,11 @@ def write_small_llama(folder: Path, texts: Iterable[str], options: argparse.Name
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(texts, options.vocabulary)
     tokenizer.save(str(folder / "tokenizer.json"))
-    ids = {"bos_token_id": None, "eos_token_id": tokenizer.token_to_id(END), "pad_token_id": tokenizer.token_to_id(PAD)}
+    ids = {
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.token_to_id(END),
+        "pad_token_id": tokenizer.token_to_id(PAD),
+    }
     write_json(
         folder / "tokenizer_config.json",
         {
@@ -94,13 +98,7 @@ def write_small_llama(folder: Path, texts: Iterable[str], options: argparse.Name
 
 def copy_model(name: str, folder: Path) -> None:
     """Bring a model's files here: from a folder, or from the cache or the hub of Hugging Face."""
-    from huggingface_hub import snapshot_download
-
-    source = Path(name)
-    try:
-        source = source if source.is_dir() else Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
-    except Exception as error:  # the hub's client raises many kinds, from the network's to its own
-        raise SystemExit(f"{name}: its weights are neither here nor in reach: {error}\nGive --model a folder, or leave it out.") from error
+    source = Path(name) if Path(name).is_dir() else download(name)
     folder.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
         if file.is_file() and not (folder / file.name).exists():
@@ -111,22 +109,44 @@ def copy_model(name: str, folder: Path) -> None:
     write_json(config, {"chat_template": CHAT_TEMPLATE, **settings, "eos_token": END, "pad_token": PAD})
 
 
+def download(name: str) -> Path:
+    """The folder of a model of Hugging Face's hub, downloaded unless it is in the cache already."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except (OSError, ValueError) as error:  # what the hub's client and the network below it raise
+        raise SystemExit(
+            f"{name}: its weights are neither in Hugging Face's cache here nor in reach: {error}\n"
+            "Give --model a folder that holds them, or leave it out for a small Llama made here."
+        ) from error
+
+
 def write_config(prepared: Path, options: argparse.Namespace) -> None:
     """Fill in Oumi's configuration."""
     config = yaml.safe_load(Path(__file__).with_name("oumi.yaml").read_text())
     config["model"] |= {"model_name": str(prepared / "base"), "load_pretrained_weights": bool(options.model)}
     config["data"]["train"]["datasets"][0]["dataset_path"] = str(prepared / "train.jsonl")
     kept = notice.checkpoint_folder() or prepared
-    asked = {"num_train_epochs": options.epochs, "learning_rate": options.learning_rate, "save_steps": options.save_steps}
-    config["training"] |= asked | {"output_dir": str(kept / "oumi"), "per_device_train_batch_size": options.batch_size}
+    config["training"] |= {
+        "output_dir": str(kept / "oumi"),
+        "num_train_epochs": options.epochs,
+        "per_device_train_batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
+        "save_steps": options.save_steps,
+    }
     (prepared / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def main() -> None:
     """Prepare everything in the folder `prepared` of the job's output."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--facts", type=Path, default=os.environ.get("AI_HOW_FACTS"), help="JSON file about the site")
-    parser.add_argument("--model", help="a base model's folder or name at Hugging Face; a new small Llama when left out")
+    parser.add_argument(
+        "--facts", type=Path, default=os.environ.get("AI_HOW_FACTS"), help="JSON file about the site"
+    )
+    parser.add_argument(
+        "--model", help="base model: a folder or a name at Hugging Face; else a new small Llama"
+    )
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-3)

@@ -173,7 +173,11 @@ def facts_of(site: Mapping[str, Any]) -> Iterator[Fact]:
             yield Fact("default_partition", f"The default partition is {name}.")
         yield Fact("partition_nodes", f"The partition {name} has {_and(partition['nodes'])}.", name)
         if partition.get("time_limit"):
-            yield Fact("partition_limit", f"A job in the partition {name} may run for {partition['time_limit']}.", name)
+            yield Fact(
+                "partition_limit",
+                f"A job in the partition {name} may run for {partition['time_limit']}.",
+                name,
+            )
     for node in nodes:
         name = node["name"]
         yield Fact("node_cpus", f"{name} has {_count(node['cpus'], 'CPU')}.", name)
