@@ -11,31 +11,11 @@ from ai_how.host.model import Distribution, Program
 from ai_how.host.programs import CATALOGUE, program
 from ai_how.host.versions import parse_version
 
-NEEDED = [
-    "munged",
-    "mungekey",
-    "mariadbd",
-    "mariadb-install-db",
-    "mariadb",
-    "slurmctld",
-    "slurmd",
-    "slurmdbd",
-    "slurmstepd",
-    "sbatch",
-    "srun",
-    "salloc",
-    "scancel",
-    "squeue",
-    "sinfo",
-    "scontrol",
-    "sacct",
-    "sacctmgr",
-    "sreport",
-    "postgres",
-    "initdb",
-    "psql",
-    "weed",
-]
+NEEDED = {
+    *("munged", "mungekey", "mariadbd", "mariadb-install-db", "mariadb", "postgres", "initdb", "psql", "weed"),
+    *("slurmctld", "slurmd", "slurmdbd", "slurmstepd", "sbatch", "srun", "salloc", "scancel", "squeue", "sinfo"),
+    *("scontrol", "sacct", "sacctmgr", "sreport"),
+}
 SUPPORTED = (
     Distribution("debian", "12", ""),
     Distribution("debian", "13", ""),
@@ -47,7 +27,7 @@ SUPPORTED = (
 
 
 def test_every_program_that_is_needed_is_in_it() -> None:
-    assert set(NEEDED) == set(CATALOGUE)
+    assert set(CATALOGUE) >= NEEDED
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)

@@ -24,9 +24,11 @@ def on_path(program: Program, environ: Mapping[str, str]) -> Path | None:
 
 def unpacked(program: Program, prefix: Path) -> Path | None:
     """The program among the packages unpacked at ``prefix``."""
-    folders = [prefix / text for text in _UNPACKED_FOLDERS]
+    # Its own folders first: Debian's /usr/bin/psql is a script that needs what is not unpacked.
+    folders: list[Path] = []
     for pattern in program.folders:
         folders += newest_first(prefix.glob(pattern.lstrip("/")))
+    folders += [prefix / text for text in _UNPACKED_FOLDERS]
     return _first(program, folders)
 
 
