@@ -48,15 +48,16 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     console.print(f"{len(machine.devices)} character devices that can stand in for GPUs\n")
     _show_programs(diagnosis, console)
     _show_environments(diagnosis, console)
-    if not diagnosis.missing:
+    count = len(diagnosis.missing)
+    if not count:
         console.print("Nothing is missing.")
         return
-    console.print(
-        f"{len(diagnosis.missing)} programs are not here yet: "
-        f"[bold]ai-how up[/] gets them {'with apt' if machine.root else 'into your data folder'}."
-        if diagnosis.distribution.family == "debian"
-        else f"{len(diagnosis.missing)} programs are missing."
-    )
+    missing = "One program is" if count == 1 else f"{count} programs are"
+    if diagnosis.distribution.family == "debian":
+        means = "with apt" if machine.root else "into your data folder"
+        console.print(f"{missing} not here yet: [bold]ai-how up[/] gets what is missing {means}.")
+    else:
+        console.print(f"{missing} missing.")
     if diagnosis.command:
         console.print("To install them on the machine yourself:")
         console.print(f"  {diagnosis.command}", soft_wrap=True)

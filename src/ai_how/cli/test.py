@@ -63,7 +63,7 @@ class Suite:
         """Style, types, rooms and docs."""
         self.step("ruff", "check", "--quiet", ".")
         self.step("mypy", "--no-error-summary")
-        self.step("lint-imports", "--no-cache")
+        self.step("lint-imports", "--no-cache", "--no-logo")
         with tempfile.TemporaryDirectory() as site:
             self.step("mkdocs", "build", "--quiet", "--strict", "--site-dir", site)
 
