@@ -60,6 +60,13 @@ def test_without_settings_uv_uses_the_certificates_of_the_machine_and_fetches_no
     }
 
 
+def test_folders_of_wheels_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
+    assert mirrors.can_be_read("https://mirror.example/wheels")
+    assert mirrors.can_be_read(str(tmp_path)) and mirrors.can_be_read(f"file://{tmp_path}")
+    assert not mirrors.can_be_read(str(tmp_path / "gone"))
+    assert not mirrors.can_be_read(f"file://{tmp_path}/gone")
+
+
 def test_pip_can_be_told_to_read_no_file() -> None:
     assert mirrors.configuration_files({"PIP_CONFIG_FILE": os.devnull}) == []
 

@@ -87,7 +87,7 @@ def uv_settings(
         wanted["UV_INDEX"] = " ".join(pip["extra-index-url"].split())
         # pip takes the best of all its indexes; uv by default the first that knows the name.
         wanted["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    if "find-links" in pip:
+    if pip.get("find-links"):
         wanted["UV_FIND_LINKS"] = ",".join(pip["find-links"].split())
     if pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         wanted["UV_NO_INDEX"] = "1"
@@ -119,8 +119,17 @@ def settings_of_this_machine() -> dict[str, str]:
             texts.append(file.read_text(encoding="utf-8"))
         except OSError:
             continue  # not there or not ours to read: pip passes it over too
+    pip = pip_settings(texts, os.environ)
+    if "find-links" in pip:
+        pip["find-links"] = " ".join(link for link in pip["find-links"].split() if can_be_read(link))
     certificates = any(Path(file).is_file() for file in _CERTIFICATES)
-    return uv_settings(pip_settings(texts, os.environ), os.environ, system_certificates=certificates)
+    return uv_settings(pip, os.environ, system_certificates=certificates)
+
+
+def can_be_read(link: str) -> bool:
+    """Is this an address, or a folder that is there? pip passes over one that is not, where uv gives up."""
+    path = link.removeprefix("file://")
+    return "://" in path or Path(path).exists()
 
 
 if __name__ == "__main__":
