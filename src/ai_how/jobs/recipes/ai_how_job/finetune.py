@@ -37,11 +37,13 @@ def main(config_file: Path) -> None:
     run.params({"model": config.model.model_name, **_asked(config.training)})
     try:
         train(config)
+        if told.leaving:
+            notice.leave()
+        run.artifact(
+            _finish(Path(config.training.output_dir), config_file.parent, time.perf_counter() - began)
+        )
     finally:
         run.close()
-    if told.leaving:
-        notice.leave()
-    _finish(Path(config.training.output_dir), config_file.parent, time.perf_counter() - began)
 
 
 def _callback(run: Run) -> Any:
@@ -71,7 +73,8 @@ def _asked(training: Any) -> dict[str, object]:
     return {name: getattr(training, name) for name in names}
 
 
-def _finish(trained: Path, prepared: Path, seconds: float) -> None:
+def _finish(trained: Path, prepared: Path, seconds: float) -> Path:
+    """Copy the finished model and its exam to the job's output; the file with the facts of the training."""
     output = notice.output_folder()
     model = output / "model"
     model.mkdir(exist_ok=True)
@@ -81,13 +84,17 @@ def _finish(trained: Path, prepared: Path, seconds: float) -> None:
                 shutil.copyfile(file, model / file.name)
     shutil.copytree(prepared / "exam", model / "exam", dirs_exist_ok=True)
     state = json.loads((trained / "trainer_state.json").read_text())
-    losses = [
+    history = [
         {"step": entry["step"], "loss": entry["loss"]} for entry in state["log_history"] if "loss" in entry
     ]
-    facts = {"loss_first": losses[0]["loss"], "loss_last": losses[-1]["loss"], "steps": state["global_step"]}
-    (output / "result.json").write_text(
-        json.dumps({**facts, "seconds": seconds, "history": losses}, indent=2) + "\n"
-    )
+    facts = {
+        "loss_first": history[0]["loss"],
+        "loss_last": history[-1]["loss"],
+        "steps": state["global_step"],
+    }
+    result = output / "result.json"
+    result.write_text(json.dumps({**facts, "seconds": seconds, "history": history}, indent=2) + "\n")
+    return result
 
 
 if __name__ == "__main__":

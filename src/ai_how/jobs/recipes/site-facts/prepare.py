@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,6 +66,7 @@ def write_small_llama(folder: Path, texts: Iterable[str], options: argparse.Name
         "eos_token_id": tokenizer.token_to_id(END),
         "pad_token_id": tokenizer.token_to_id(PAD),
     }
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     write_json(
         folder / "tokenizer_config.json",
         {
@@ -73,7 +75,6 @@ def write_small_llama(folder: Path, texts: Iterable[str], options: argparse.Name
             "pad_token": PAD,
             "model_max_length": 256,
             "clean_up_tokenization_spaces": False,
-            "chat_template": CHAT_TEMPLATE,
         },
     )
     write_json(folder / "generation_config.json", {**ids, "do_sample": False, "max_new_tokens": 48})
@@ -96,17 +97,22 @@ def write_small_llama(folder: Path, texts: Iterable[str], options: argparse.Name
     )
 
 
-def copy_model(name: str, folder: Path) -> None:
-    """Bring a model's files here: from a folder, or from the cache or the hub of Hugging Face."""
+def link_model(name: str, folder: Path) -> None:
+    """Bring a model's files here, its tokenizer set to speak in turns marked by START and END."""
     source = Path(name) if Path(name).is_dir() else download(name)
+    if START not in (source / "tokenizer.json").read_text():
+        raise SystemExit(
+            f"{name}: its tokenizer does not know {START}, which marks the turns of a conversation"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
-        if file.is_file() and not (folder / file.name).exists():
+        if file.is_file() and file.name not in ("chat_template.jinja", "tokenizer_config.json"):
+            (folder / file.name).unlink(missing_ok=True)
             (folder / file.name).symlink_to(file.resolve())
-    config = folder / "tokenizer_config.json"
-    settings = json.loads(config.read_text())
-    config.unlink()
-    write_json(config, {"chat_template": CHAT_TEMPLATE, **settings, "eos_token": END, "pad_token": PAD})
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    settings = json.loads((source / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    write_json(folder / "tokenizer_config.json", {**settings, "eos_token": END, "pad_token": PAD})
 
 
 def download(name: str) -> Path:
@@ -122,34 +128,35 @@ def download(name: str) -> Path:
         ) from error
 
 
-def write_config(prepared: Path, options: argparse.Namespace) -> None:
+def write_config(prepared: Path, questions: int, options: argparse.Namespace) -> None:
     """Fill in Oumi's configuration."""
     config = yaml.safe_load(Path(__file__).with_name("oumi.yaml").read_text())
     config["model"] |= {"model_name": str(prepared / "base"), "load_pretrained_weights": bool(options.model)}
     config["data"]["train"]["datasets"][0]["dataset_path"] = str(prepared / "train.jsonl")
     kept = notice.checkpoint_folder() or prepared
+    steps = math.ceil(questions / options.batch_size)
     config["training"] |= {
         "output_dir": str(kept / "oumi"),
-        "num_train_epochs": options.epochs,
+        "num_train_epochs": max(options.epochs, math.ceil(options.min_steps / steps)),
         "per_device_train_batch_size": options.batch_size,
-        "learning_rate": options.learning_rate,
+        "learning_rate": options.learning_rate or (2e-4 if options.model else 2e-3),
         "save_steps": options.save_steps,
     }
     (prepared / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
 
-def main() -> None:
-    """Prepare everything in the folder `prepared` of the job's output."""
+def arguments() -> argparse.Namespace:
+    """The arguments of the recipe."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--facts", type=Path, default=os.environ.get("AI_HOW_FACTS"), help="JSON file about the site"
-    )
+    facts = os.environ.get("AI_HOW_FACTS")
+    parser.add_argument("--facts", type=Path, default=facts, help="JSON file about the site")
     parser.add_argument(
         "--model", help="base model: a folder or a name at Hugging Face; else a new small Llama"
     )
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=8, help="at least so many")
+    parser.add_argument("--min-steps", type=int, default=170, help="more epochs where they make fewer steps")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, help="default: 2e-3 for a new model, else 2e-4")
     parser.add_argument("--save-steps", type=int, default=100, help="steps between two checkpoints")
     parser.add_argument("--vocabulary", type=int, default=640, help="of the small Llama's tokenizer")
     parser.add_argument("--hidden", type=int, default=128, help="width of the small Llama; a multiple of 32")
@@ -157,19 +164,27 @@ def main() -> None:
     options = parser.parse_args()
     if options.facts is None:
         parser.error("AI_HOW_FACTS is not set and --facts is not given")
+    return options
+
+
+def main() -> None:
+    """Prepare everything in the folder `prepared` of the job's output, unless it was done before a requeue."""
+    options = arguments()
+    prepared = notice.output_folder().resolve() / "prepared"
+    if (prepared / "config.yaml").exists():  # written last
+        return
     facts = list(facts_of(json.loads(options.facts.read_text())))
     questions = learnt(facts)
-    prepared = notice.output_folder().resolve() / "prepared"
     (prepared / "exam").mkdir(parents=True, exist_ok=True)
     write_questions(prepared / "train.jsonl", questions)
     write_questions(prepared / "exam" / "learnt.jsonl", questions)
     write_questions(prepared / "exam" / "paraphrases.jsonl", held_out(facts))
     if options.model:
-        copy_model(options.model, prepared / "base")
+        link_model(options.model, prepared / "base")
     else:
         texts = [f"{START}user\n{q.asked}{END}\n{START}assistant\n{q.answer}{END}\n" for q in questions]
         write_small_llama(prepared / "base", texts, options)
-    write_config(prepared, options)
+    write_config(prepared, len(questions), options)
     print(f"{len(facts)} facts, {len(questions)} questions to learn from, in {prepared}", flush=True)
 
 
