@@ -43,7 +43,10 @@ class Partition:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """All that ``slurm.conf``, ``gres.conf`` and ``slurmdbd.conf`` are rendered from."""
+    """All that ``slurm.conf``, ``gres.conf`` and ``slurmdbd.conf`` are rendered from.
+
+    ``version`` is Slurm's own, major and minor: 22.05 is (22, 5).
+    """
 
     name: str
     host: str
@@ -59,7 +62,7 @@ class ClusterConfig:
     nodes: tuple[Node, ...]
     partitions: tuple[Partition, ...]
     plugin_folder: Path | None = None
-    slurmstepd: Path | None = None
+    version: tuple[int, int] = (22, 5)
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,19 @@ def submitted(text: str) -> int:
     return int(match.group(1))
 
 
+def expand(hostlist: str) -> Iterator[str]:
+    """The names in Slurm's short form: ``node[01-03,07],login`` gives five."""
+    for part in re.findall(r"[^,\[]+(?:\[[^\]]*\])?", hostlist):
+        match = re.match(r"^(.*)\[(.*)\]$", part)
+        if match is None:
+            yield part
+            continue
+        for span in match.group(2).split(","):
+            first, _, last = span.partition("-")
+            for number in range(int(first), int(last or first) + 1):
+                yield f"{match.group(1)}{number:0{len(first)}d}"
+
+
 def moment(text: str) -> int:
     """Seconds since the epoch for Slurm's local time stamp; 0 when it does not know."""
     try:

@@ -69,8 +69,12 @@ def gres_conf(config: ClusterConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cgroup_conf() -> str:
-    """``cgroup.conf``: newer slurmd wants a cgroup plugin unless it is told that there is none to use."""
+def cgroup_conf(config: ClusterConfig) -> str | None:
+    """``cgroup.conf``: newer slurmd wants a cgroup plugin unless told that there is none to use; older has no word
+    for that, and wants no file.
+    """
+    if config.version < (23, 2):
+        return None
     return "# Rendered by ai-how: an emulated cluster uses no control groups.\nCgroupPlugin=disabled\n"
 
 

@@ -1,0 +1,132 @@
+"""What the commands share in talking to people: errors, tables, the progress of a plan."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from ai_how.errors import AiHowError
+
+if TYPE_CHECKING:
+    from ai_how.site import Site
+    from ai_how.site.model import Plan, Step
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def site_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--file`` and ``--root``, which every command about a site takes."""
+    parser.add_argument("-f", "--file", type=Path, help="the site's file (default: $AI_HOW_FILE or ./cluster.yaml)")
+    parser.add_argument("--root", type=Path, help="the site's folder (default: in your data folder)")
+
+
+def json_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the facts as one JSON object")
+
+
+def site_of(args: argparse.Namespace) -> Site:
+    """The site that the arguments name."""
+    import os
+
+    from ai_how.site import open_site
+
+    file = args.file or (Path(os.environ["AI_HOW_FILE"]) if "AI_HOW_FILE" in os.environ else None)
+    root = args.root or (Path(os.environ["AI_HOW_ROOT"]) if "AI_HOW_ROOT" in os.environ else None)
+    return open_site(file, root)
+
+
+def print_json(facts: object) -> None:
+    print(json.dumps(facts, indent=2, default=str))
+
+
+def print_error(error: AiHowError, *, as_json: bool = False) -> None:
+    """What, where, why, what next; on standard error, or as JSON on standard output."""
+    if as_json:
+        print_json(error.as_json())
+        return
+    text = Text()
+    text.append("error: ", style="bold red")
+    text.append(error.message)
+    for label, value in (("where", error.where), ("cause", error.cause)):
+        if value:
+            text.append(f"\n  {label}: ", style="bold")
+            text.append(value)
+    if error.detail:
+        text.append("\n" + "\n".join(f"  | {line}" for line in error.detail.splitlines()), style="dim")
+    if error.todo:
+        text.append("\n  next: ", style="bold")
+        text.append(error.todo)
+    err.print(text)
+
+
+class PlanProgress:
+    """Shows a plan being carried out: one line a step as it ends, and on a terminal the steps under way."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or err
+        self._started: dict[str, float] = {}
+        self._done = self._total = 0
+        self._begin = time.monotonic()
+        self._lock = threading.Lock()
+        self._status = self._console.status("") if self._console.is_terminal else None
+
+    def __enter__(self) -> PlanProgress:
+        if self._status:
+            self._status.start()
+            self._status.update("looking at what is there")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status:
+            self._status.stop()
+
+    def note(self, text: str) -> None:
+        self._line("·", "cyan", text)
+
+    def planned(self, plan: Plan) -> None:
+        self._total = len(plan.work)
+
+    def started(self, step: Step) -> None:
+        with self._lock:
+            self._started[step.id] = time.monotonic()
+        self._refresh()
+
+    def finished(self, step: Step, seconds: float) -> None:
+        self._end(step)
+        self._line("✓", "green", f"{step.action} {step.target}", f"{seconds:6.2f} s   {step.why}")
+
+    def failed(self, step: Step, error: BaseException) -> None:
+        self._end(step)
+        self._line("✗", "red", f"{step.action} {step.target}")
+
+    def undone(self, step: Step) -> None:
+        self._line("↶", "yellow", f"took back: {step.action} {step.target}")
+
+    def _end(self, step: Step) -> None:
+        with self._lock:
+            self._started.pop(step.id, None)
+            self._done += 1
+        self._refresh()
+
+    def _line(self, sign: str, style: str, text: str, more: str = "") -> None:
+        clock = f"{time.monotonic() - self._begin:6.1f}s"
+        line = Text.assemble((clock, "dim"), " ", (sign, style), f" {text:<26}")
+        if more:
+            line.append(f" {more}", style="dim")
+        line.truncate(max(self._console.width, 40), overflow="ellipsis")
+        self._console.print(line, soft_wrap=False, overflow="ellipsis", no_wrap=True)
+
+    def _refresh(self) -> None:
+        if self._status:
+            with self._lock:
+                names = ", ".join(list(self._started)[:4])
+            self._status.update(f"{self._done} of {self._total}  {names}")

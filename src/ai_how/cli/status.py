@@ -1,0 +1,46 @@
+"""Show how the site is: its services, its nodes, its addresses. Exit code 0 when all is up, 1 when not."""
+
+from __future__ import annotations
+
+import argparse
+
+from ai_how.cli.output import json_argument, out, print_json, site_arguments, site_of
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    site_arguments(parser)
+    json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    site = site_of(args)
+    status = site.status()
+    if args.json:
+        print_json(status.as_json())
+    else:
+        _show(status.as_json(), out.print)
+    return 0 if status.up else 1
+
+
+def _show(facts, show):  # type: ignore[no-untyped-def]
+    from rich.table import Table
+
+    state = "[bold green]up[/]" if facts["up"] else "[bold yellow]not all of it is up[/]"
+    show(f"{facts['name']}: {state}   [dim]{facts['folder']}[/]")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("service", "state", "health", "pid", "since"):
+        table.add_column(name)
+    for service in facts["services"]:
+        health = {True: "[green]healthy[/]", False: "[red]unhealthy[/]", None: ""}[service["healthy"]]
+        since = f"{service['seconds']} s" if service["seconds"] is not None else ""
+        table.add_row(
+            service["name"], service["state"], f"{health} {service['detail'] or ''}", str(service["pid"] or ""), since
+        )
+    show(table, soft_wrap=False)
+    if facts["nodes"] is not None:
+        counts: dict[str, int] = {}
+        for node in facts["nodes"]:
+            counts[node["state"]] = counts.get(node["state"], 0) + 1
+        show("nodes: " + ", ".join(f"{count} {state.lower()}" for state, count in sorted(counts.items())))
+    for name, address in facts["addresses"].items():
+        show(f"{name}: {address}")

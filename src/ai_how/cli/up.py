@@ -1,0 +1,42 @@
+"""Bring the site to what its file asks. Run it again after any change to the file, or after any fault."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from ai_how.cli.output import PlanProgress, err, json_argument, out, print_json, site_arguments, site_of
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    site_arguments(parser)
+    json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    site = site_of(args)
+    warnings = site.warnings()
+    if not args.json:
+        for warning in warnings:
+            err.print(f"[yellow]warning:[/] {warning}")
+    begin = time.monotonic()
+    with PlanProgress() as progress:
+        plan = site.up(progress)
+    seconds = time.monotonic() - begin
+    facts = {
+        "name": site.file.spec.name,
+        "folder": str(site.layout.root),
+        "seconds": round(seconds, 2),
+        "steps": [step.as_json() for step in plan.work],
+        "warnings": warnings,
+        "mlflow": site.tracking_uri,
+        "gateway": f"{site.gateway_url}/v1",
+    }
+    if args.json:
+        print_json(facts)
+        return 0
+    what = f"{len(plan.work)} steps in {seconds:.1f} s" if plan.work else "nothing had to be done"
+    out.print(f"[bold green]{site.file.spec.name} is up[/] ({what})")
+    out.print(f"  MLflow   {site.tracking_uri}\n  gateway  {site.gateway_url}/v1")
+    out.print("  `ai-how status` shows the site, `ai-how shell` gives its Slurm commands, `ai-how train digits` trains.")
+    return 0

@@ -1,0 +1,282 @@
+"""The local provider acts: it writes files, initialises data, and tells supervisord what to run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ai_how.errors import StepFailed, TimedOut
+from ai_how.providers.local import processes, render
+from ai_how.providers.local.supervisor import Supervisor
+from ai_how.providers.model import Observation, Observed, State, Undo
+from ai_how.run import Command, Gate, wait_until
+from ai_how.services import File, Layout, Service
+from ai_how.services.health import probe
+
+_DOWN = {"STOPPED", "EXITED", "STOPPING"}
+_FAILED = {"FATAL", "BACKOFF", "UNKNOWN"}
+_LOG_LINES = 15
+
+
+class LocalProvider:
+    """Implements :class:`ai_how.providers.model.Provider` for the site in ``layout``."""
+
+    def __init__(self, layout: Layout, gate: Gate, user: str) -> None:
+        self._layout = layout
+        self._gate = gate
+        self._user = user
+        self._supervisor = Supervisor(render.socket(layout))
+
+    def observe(self, wanted: Sequence[Service]) -> Observed:
+        supervisor = self._supervisor.pid()
+        table = processes.marked(self._layout.root)
+        known = self._supervisor.processes() if supervisor else {}
+        observations = {}
+        for service in wanted:
+            info = known.get(service.name)
+            if info is None or info.state in _DOWN:
+                made = service.initialisation is None or service.initialisation.target.exists()
+                defined = render.program_file(self._layout, service.name).exists()
+                state = State.STOPPED if made and defined else State.ABSENT
+                observations[service.name] = Observation(service.name, state)
+            elif info.state in _FAILED:
+                detail = info.spawn_error or f"supervisord says {info.state}"
+                observations[service.name] = Observation(service.name, State.FAILED, detail=detail)
+            else:
+                observations[service.name] = self._running(service, info.pid, info.start, table)
+        names = {service.name for service in wanted}
+        defined = {path.stem for path in render.program_file(self._layout, "x").parent.glob("*.conf")}
+        return Observed(
+            services=observations,
+            extra=tuple(sorted((set(known) | defined) - names)),
+            strays=processes.strays(table, supervisor),
+            supervised=supervisor is not None,
+        )
+
+    def _running(
+        self, service: Service, pid: int, since: float, table: dict[int, processes.Marked]
+    ) -> Observation:
+        wrong = probe(self._gate, service.probe)
+        own = table.get(pid)
+        return Observation(
+            service.name,
+            State.RUNNING,
+            healthy=wrong is None,
+            pid=pid,
+            digest=own.digest if own else None,
+            since=since,
+            detail=wrong or "",
+        )
+
+    def open(self) -> Undo:
+        layout = self._layout
+        if self._supervisor.pid() is not None:
+            return _nothing
+        for path in (render.folder(layout), render.program_file(layout, "x").parent):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config = render.folder(layout) / "supervisord.conf"
+        write(File(config, render.supervisord_conf(layout, self._user)))
+        # A clean environment: what the services get is what their definitions say, whoever calls `up`.
+        words = ("env", "-i", *_environment(layout), sys.executable, "-m", "supervisor.supervisord")
+        output = layout.log / "supervisord.out"
+        self._gate.start(Command((*words, "--configuration", str(config)), cwd=layout.root), output)
+        wait_until(lambda: self._supervisor.pid(), what="supervisord's start", timeout=20)
+        return self.close
+
+    def sweep(self) -> None:
+        table = processes.marked(self._layout.root)
+        strays = processes.strays(table, self._supervisor.pid())
+        processes.end([stray.pid for stray in strays], grace=10)
+
+    def create(self, service: Service) -> Undo:
+        undo_data = self._initialise(service)
+        was_defined = render.program_file(self._layout, service.name).exists()
+        self._define(service)
+
+        def undo() -> None:
+            if was_defined:
+                self._supervisor.remove(service.name)
+            else:
+                self.destroy(service.name)
+                for file in service.files:
+                    file.path.unlink(missing_ok=True)
+            undo_data()
+
+        try:
+            self._start(service)
+        except BaseException:
+            undo()
+            raise
+        return undo
+
+    def change(self, service: Service) -> Undo:
+        path = render.program_file(self._layout, service.name)
+        former = {file.path: file.path.read_text() for file in service.files if file.path.exists()}
+        former_program = path.read_text() if path.exists() else None
+        self._supervisor.remove(service.name)
+        self._define(service)
+
+        def undo() -> None:
+            self._supervisor.remove(service.name)
+            for file in service.files:
+                if file.path in former:
+                    write(File(file.path, former[file.path], file.mode, file.account))
+            if former_program is not None:
+                write(File(path, former_program))
+                self._supervisor.add(service.name)
+                self._supervisor.start(service.name)
+
+        try:
+            self._start(service)
+        except BaseException:
+            undo()
+            raise
+        return undo
+
+    def destroy(self, name: str) -> None:
+        if self._supervisor.pid() is not None:
+            self._supervisor.remove(name)
+        render.program_file(self._layout, name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if (pid := self._supervisor.pid()) is not None:
+            self._supervisor.shutdown()
+            wait_until(lambda: not _alive(pid), what="supervisord's end", timeout=60)
+        processes.end(processes.family(self._layout.root), grace=5)
+
+    def _initialise(self, service: Service) -> Undo:
+        _place(service)
+        once = service.initialisation
+        if once is None or once.target.exists():
+            return _nothing
+        _remove(once.aside)
+        once.target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for command in once.commands:
+            self._gate.run(command)
+        if not once.commands:
+            once.aside.mkdir(mode=0o700)
+        once.aside.rename(once.target)
+        return lambda: _remove(once.target)
+
+    def _define(self, service: Service) -> None:
+        _place(service)
+        write(File(render.program_file(self._layout, service.name), render.program_conf(self._layout, service)))
+
+    def _start(self, service: Service) -> None:
+        self._supervisor.remove(service.name)
+        self._supervisor.add(service.name)
+        self._supervisor.start(service.name)
+        log = render.log_file(self._layout, service.name)
+        last = ""
+
+        def healthy() -> bool:
+            nonlocal last
+            last = probe(self._gate, service.probe) or ""
+            if not last:
+                return True
+            if self._supervisor.process(service.name).state == "FATAL":
+                raise StepFailed(
+                    f"{service.name} does not stay up",
+                    where=str(log),
+                    cause=f"{service.purpose}; it ended each time it was started",
+                    detail=tail(log),
+                    todo="Read the log named above; `ai-how doctor` checks the programs.",
+                )
+            return False
+
+        try:
+            wait_until(healthy, what=f"{service.name} becoming healthy", timeout=service.start_seconds)
+        except TimedOut as error:
+            raise StepFailed(
+                f"{service.name} did not become healthy within {service.start_seconds:g} s",
+                where=str(log),
+                cause=last,
+                detail=tail(log),
+                todo="Read the log named above.",
+            ) from error
+        for settle in service.settle:
+            done = self._gate.run(settle.command, check=False)
+            if not done.ok and not (settle.already and settle.already in done.stdout + done.stderr):
+                raise StepFailed(
+                    f"{service.name} runs, but could not be set up",
+                    where=settle.command.paste(),
+                    detail=done.tail() or None,
+                )
+
+
+def _place(service: Service) -> None:
+    for folder in service.folders:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _own(folder, service.account)
+    for file in service.files:
+        write(file)
+    for file in service.reads:
+        if not file.path.exists():
+            write(file)
+
+
+def write(file: File) -> None:
+    """Write a file so that a reader sees the old text or the new one, whole, and nobody else sees it at all."""
+    file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = file.path.with_name(f".{file.path.name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, file.mode)
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(file.text)
+        temporary.chmod(file.mode)
+        _own(temporary, file.account)
+        temporary.replace(file.path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def tail(path: Path, lines: int = _LOG_LINES) -> str | None:
+    """The last lines of a log; None when there are none."""
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return None
+    return "\n".join(text.splitlines()[-lines:]) or None
+
+
+def _environment(layout: Layout) -> tuple[str, ...]:
+    env = {
+        "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        "HOME": os.environ.get("HOME", str(layout.root)),
+        "LANG": "C.UTF-8",
+        "NO_PROXY": "127.0.0.1,localhost,::1",
+        "no_proxy": "127.0.0.1,localhost,::1",
+        render.SITE_MARK: str(layout.root),
+    }
+    if "TZ" in os.environ:
+        env["TZ"] = os.environ["TZ"]
+    return tuple(f"{key}={value}" for key, value in env.items())
+
+
+def _own(path: Path, account: str | None) -> None:
+    if account is not None:
+        shutil.chown(path, user=account)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # The child of a process that does not wait for it stays as a zombie: it has ended all the same.
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _nothing() -> None:
+    """Nothing was done, so there is nothing to take back."""

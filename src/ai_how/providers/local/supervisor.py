@@ -1,0 +1,110 @@
+"""supervisord over its socket: the few calls that a plan needs."""
+
+from __future__ import annotations
+
+import threading
+import xmlrpc.client
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from supervisor.xmlrpc import Faults, SupervisorTransport
+
+from ai_how.errors import AiHowError, CouldNotTell
+from ai_how.run import wait_until
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """supervisord's word on one process; ``state`` is its own name for it, such as RUNNING or BACKOFF."""
+
+    name: str
+    state: str
+    pid: int
+    start: float
+    spawn_error: str
+
+
+class Supervisor:
+    """A running supervisord. Calls are serialised: its RPC server takes one at a time anyway."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._lock = threading.Lock()
+
+    def pid(self) -> int | None:
+        """Its process id; None when nobody listens on the socket. One that is shutting down is waited for."""
+        found: list[int] = []
+
+        def settled() -> bool:
+            try:
+                found[:] = [int(self._call(lambda rpc: rpc.getPID()))]
+            except _ShuttingDown:
+                return False
+            except (ConnectionRefusedError, FileNotFoundError):
+                found.clear()
+            except OSError as error:
+                raise CouldNotTell(f"supervisord did not answer: {error}", where=str(self._socket)) from error
+            return True
+
+        wait_until(settled, what="the end of a supervisord that is shutting down", timeout=60)
+        return found[0] if found else None
+
+    def processes(self) -> Mapping[str, ProcessInfo]:
+        """Every process it knows, by name."""
+        return {
+            info["name"]: ProcessInfo(info["name"], info["statename"], info["pid"], info["start"], info["spawnerr"])
+            for info in self._call(lambda rpc: rpc.getAllProcessInfo())
+        }
+
+    def process(self, name: str) -> ProcessInfo:
+        info = self._call(lambda rpc: rpc.getProcessInfo(name))
+        return ProcessInfo(info["name"], info["statename"], info["pid"], info["start"], info["spawnerr"])
+
+    def add(self, name: str) -> None:
+        """Read the files again and take up the process of that name."""
+
+        def add(rpc: Any) -> None:
+            rpc.reloadConfig()
+            _tolerating(Faults.ALREADY_ADDED, lambda: rpc.addProcessGroup(name))
+
+        self._call(add)
+
+    def start(self, name: str) -> None:
+        """Start without waiting: health is what the probe says."""
+        self._call(lambda rpc: _tolerating(Faults.ALREADY_STARTED, lambda: rpc.startProcess(name, False)))
+
+    def remove(self, name: str) -> None:
+        """Stop it, wait until it has ended, and forget it."""
+        self._call(lambda rpc: _tolerating(Faults.BAD_NAME, lambda: rpc.stopProcessGroup(name)))
+        self._call(lambda rpc: _tolerating(Faults.BAD_NAME, lambda: rpc.removeProcessGroup(name)))
+
+    def shutdown(self) -> None:
+        """Stop every process and then itself."""
+        self._call(lambda rpc: rpc.shutdown())
+
+    def _call(self, action: Callable[[Any], T]) -> T:
+        with self._lock:
+            transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+            try:
+                return action(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor)
+            except xmlrpc.client.Fault as fault:
+                kind = _ShuttingDown if fault.faultCode == Faults.SHUTDOWN_STATE else AiHowError
+                raise kind(f"supervisord refused: {fault.faultString}", where=str(self._socket)) from fault
+            finally:
+                transport.close()
+
+
+class _ShuttingDown(AiHowError):
+    """supervisord takes no calls any more."""
+
+
+def _tolerating(fault: int, action: Callable[[], Any]) -> None:
+    try:
+        action()
+    except xmlrpc.client.Fault as error:
+        if error.faultCode != fault:
+            raise

@@ -1,0 +1,166 @@
+"""Slurm's three kinds of daemon: slurmdbd, slurmctld and one slurmd a node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from ai_how.run import Command
+from ai_how.services import mariadb, munge
+from ai_how.services.model import CommandProbe, File, PortProbe, Service, Setting, Settle
+from ai_how.slurm import render
+from ai_how.slurm.model import ClusterConfig, Gres, Node, Partition
+
+_PLUGINS = ("usr/lib/*/slurm-wlm", "usr/lib/*/slurm", "usr/lib/slurm-wlm")
+ACCOUNT = "site"
+
+
+def cluster(setting: Setting) -> ClusterConfig:
+    """The Slurm cluster that the file describes."""
+    hpc, layout = setting.spec.clusters.hpc, setting.layout
+    names = setting.spec.node_names
+    return ClusterConfig(
+        name="hpc",
+        host=setting.host.name,
+        user=setting.host.user,
+        slurmctld_port=setting.ports["slurmctld"],
+        slurmdbd_port=setting.ports["slurmdbd"],
+        munge_socket=munge.socket(layout),
+        etc=layout.etc / "slurm",
+        run=layout.run / "slurm",
+        log=layout.log,
+        state=layout.data / "slurmctld",
+        spool=layout.data / "slurmd",
+        nodes=tuple(
+            Node(
+                name=name,
+                port=setting.ports[f"slurmd-{name}"],
+                cpus=hpc.compute_nodes.cpu_cores,
+                memory_mb=hpc.compute_nodes.memory_gb * 1024,
+                gres=_gres(setting),
+            )
+            for name in names
+        ),
+        partitions=tuple(
+            Partition(
+                name=partition.name,
+                nodes=names[: partition.nodes],
+                max_time=partition.max_time or hpc.slurm_config.max_job_time,
+                default_time=hpc.slurm_config.default_job_time,
+                default=partition.name == hpc.default_partition,
+            )
+            for partition in hpc.slurm_config.partitions
+        ),
+        plugin_folder=setting.beside("slurmctld", *_PLUGINS),
+        version=_version(setting),
+    )
+
+
+def client_env(setting: Setting) -> Mapping[str, str]:
+    """What Slurm's commands need to talk to this cluster."""
+    return {
+        **setting.program_env("sbatch", "scontrol", "sacct"),
+        "SLURM_CONF": str(setting.layout.etc / "slurm" / "slurm.conf"),
+    }
+
+
+def define_slurmdbd(setting: Setting) -> Service:
+    config = cluster(setting)
+    user = setting.host.user
+    env = {
+        **setting.program_env("slurmdbd"),
+        "SLURM_CONF": str(config.etc / "slurm.conf"),
+        "MYSQL_UNIX_PORT": str(mariadb.socket(setting.layout)),
+    }
+    sacctmgr = (setting.program("sacctmgr"), "--immediate", "--quiet")
+    client = client_env(setting)
+    return Service(
+        name="slurmdbd",
+        purpose="keeps Slurm's accounting",
+        argv=(setting.program("slurmdbd"), "-D"),
+        env=env,
+        folders=(config.etc, config.run),
+        files=(File(config.etc / "slurmdbd.conf", render.slurmdbd_conf(config, storage_user=user)),),
+        reads=configuration(config),
+        after=("munged", "mariadb"),
+        probe=CommandProbe(
+            Command((setting.program("sacctmgr"), "--noheader", "show", "cluster"), env=client, timeout=10)
+        ),
+        settle=tuple(
+            Settle(Command((*sacctmgr, "add", *words), env=client), already="Nothing new added")
+            for words in (
+                ("cluster", config.name),
+                ("account", ACCOUNT, f"cluster={config.name}"),
+                ("user", user, f"account={ACCOUNT}", f"cluster={config.name}"),
+            )
+        ),
+        ports={"slurmdbd": config.slurmdbd_port},
+    )
+
+
+def define_slurmctld(setting: Setting) -> Service:
+    config = cluster(setting)
+    env = {**setting.program_env("slurmctld"), "SLURM_CONF": str(config.etc / "slurm.conf")}
+    scontrol = setting.program("scontrol")
+    return Service(
+        name="slurmctld",
+        purpose="Slurm's controller",
+        argv=(setting.program("slurmctld"), "-D"),
+        env=env,
+        folders=(config.etc, config.run, config.state, config.spool),
+        files=configuration(config),
+        after=("munged", "slurmdbd"),
+        probe=CommandProbe(Command((scontrol, "ping"), env=client_env(setting), timeout=10), expect=" is UP"),
+        ports={"slurmctld": config.slurmctld_port},
+    )
+
+
+def configuration(config: ClusterConfig) -> tuple[File, ...]:
+    """The files that every daemon and every client of this cluster reads."""
+    texts = {
+        "slurm.conf": render.slurm_conf(config),
+        "gres.conf": render.gres_conf(config),
+        "cgroup.conf": render.cgroup_conf(config),
+    }
+    return tuple(File(config.etc / name, text, 0o644) for name, text in texts.items() if text is not None)
+
+
+def define_slurmd(setting: Setting) -> Iterator[Service]:
+    """One service a node."""
+    config = cluster(setting)
+    env = {**setting.program_env("slurmd"), "SLURM_CONF": str(config.etc / "slurm.conf")}
+    stepd = setting.programs.get("slurmstepd")
+    stepd_words = ("-d", str(stepd.path)) if stepd else ()
+    for node in config.nodes:
+        yield Service(
+            name=f"slurmd-{node.name}",
+            purpose=f"Slurm's daemon on {node.name}",
+            argv=(setting.program("slurmd"), "-D", "-N", node.name, *stepd_words),
+            env={**env, "AI_HOW_NODE": _shape(node)},
+            folders=(config.spool / node.name,),
+            after=("slurmctld",),
+            probe=PortProbe(node.port),
+            ports={f"slurmd-{node.name}": node.port},
+        )
+
+
+def _version(setting: Setting) -> tuple[int, int]:
+    """Slurm's major and minor version; the oldest that is supported while it is not known."""
+    found = setting.programs.get("slurmctld")
+    numbers = re.match(r"(\d+)\.(\d+)", (found.version or "") if found else "")
+    return (int(numbers[1]), int(numbers[2])) if numbers else (22, 5)
+
+
+def _shape(node: Node) -> str:
+    """What a slurmd must be restarted for: its own line, not its neighbours'."""
+    return f"{node.port}/{node.cpus}/{node.memory_mb}/{render.gres_count(node.gres)}"
+
+
+def _gres(setting: Setting) -> tuple[Gres, ...]:
+    """Simulated GPUs: Slurm wants character devices behind them, and any will do."""
+    free = list(setting.host.character_devices)
+    found = []
+    for device in setting.spec.clusters.hpc.compute_nodes.devices:
+        files, free = tuple(free[: device.count]), free[device.count :]
+        found.append(Gres(device.model, files))
+    return tuple(found)

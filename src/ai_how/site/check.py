@@ -1,0 +1,70 @@
+"""What the file asks for against what this machine has. Pure."""
+
+from __future__ import annotations
+
+from ai_how.errors import AiHowError, Problem, SpecError
+from ai_how.host.inventory import Inventory
+from ai_how.services import Layout
+from ai_how.spec import SiteFile
+
+GIB = 2**30
+#: A Unix socket's path has 107 characters at most (unix(7)); this is the longest that a site adds to its folder.
+SOCKET_LIMIT = 107
+LONGEST_SOCKET = "run/postgresql/.s.PGSQL.65535.lock"
+#: Databases, an object store and a few models: less than this is no place for a site. In bytes.
+DISK_NEEDED = 2 * GIB
+
+_NODES = ("clusters", "hpc", "compute_nodes")
+
+
+def warnings(file: SiteFile, inventory: Inventory) -> list[str]:
+    """Emulation oversubscribes: allowed, but whoever reads figures from it should know."""
+    nodes, controller = file.spec.clusters.hpc.compute_nodes, file.spec.clusters.hpc.controller
+    found = []
+    cpus = nodes.count * nodes.cpu_cores
+    if cpus > inventory.cpus:
+        found.append(
+            f"{file.where(*_NODES, 'cpu_cores')}: {nodes.count} nodes of {nodes.cpu_cores} CPUs are {cpus}, "
+            f"this machine has {inventory.cpus}: jobs share them"
+        )
+    memory = nodes.count * nodes.memory_gb + controller.memory_gb
+    if memory * GIB > inventory.memory:
+        found.append(
+            f"{file.where(*_NODES, 'memory_gb')}: the nodes and the controller have {memory} GiB of memory, "
+            f"this machine has {inventory.memory // GIB} GiB: jobs share it"
+        )
+    return found
+
+
+def refuse(file: SiteFile, layout: Layout, inventory: Inventory) -> None:
+    """Raises what would make ``up`` fail half way."""
+    wanted = sum(device.count for device in file.spec.clusters.hpc.compute_nodes.devices)
+    if wanted > len(inventory.devices):
+        where = file.where(*_NODES, "devices").rsplit(":", 2)
+        raise SpecError(
+            [
+                Problem(
+                    f"{wanted} simulated devices a node are asked for, this machine has character devices "
+                    f"for {len(inventory.devices)}",
+                    where[0],
+                    int(where[1]),
+                    int(where[2]),
+                    todo="Ask for fewer: Slurm wants a character device behind each.",
+                )
+            ]
+        )
+    if len(str(layout.root / LONGEST_SOCKET)) > SOCKET_LIMIT:
+        longest = SOCKET_LIMIT - len(LONGEST_SOCKET) - 1
+        raise AiHowError(
+            f"the site's folder has too long a path: {len(str(layout.root))} characters, {longest} are possible",
+            where=str(layout.root),
+            cause="its Unix sockets lie there, whose paths the kernel limits to 107 characters",
+            todo="Choose a shorter folder with --root.",
+        )
+    if inventory.disk_free < DISK_NEEDED:
+        raise AiHowError(
+            f"the disk is full: {inventory.disk_free / GIB:.1f} GiB are free, a site needs "
+            f"{DISK_NEEDED // GIB} GiB to begin with",
+            where=str(layout.root),
+            todo="Free some space, or choose another disk with --root.",
+        )

@@ -1,0 +1,255 @@
+"""The site acts: everything the command line does with one ``cluster.yaml``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ai_how.errors import AiHowError, NotFound, UsageError
+from ai_how.host import Environments, Folders, Toolbox
+from ai_how.host.inventory import Inventory, take_inventory
+from ai_how.host.programs import program
+from ai_how.providers.local import LocalProvider
+from ai_how.providers.model import Provider
+from ai_how.run import Clock, FileLock, Gate, LocalGate, SystemClock
+from ai_how.services import Layout, Service, Setting, catalogue, gateway, mlflow, slurm
+from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS, SECRETS, port_names
+from ai_how.services.model import Host
+from ai_how.site import check, listeners
+from ai_how.site.apply import Actions
+from ai_how.site.execute import Executor
+from ai_how.site.model import Plan, Reporter, Silent
+from ai_how.site.plan import make
+from ai_how.site.ports import allocate
+from ai_how.site.state import SiteState
+from ai_how.site.status import Status, observe_status
+from ai_how.slurm.control import Slurm
+from ai_how.spec import SiteFile, parse
+
+DEFAULT_FILE = "cluster.yaml"
+
+
+def open_site(file: Path | None = None, root: Path | None = None, *, gate: Gate | None = None) -> Site:
+    """The site that ``file`` (default: ``./cluster.yaml``) describes, in ``root`` or the user's data folder.
+
+    Raises :class:`NotFound` without such a file and :class:`SpecError` with every mistake in it.
+    """
+    path = (file or Path(DEFAULT_FILE)).absolute()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"there is no {path.name} here",
+            where=str(path),
+            todo="`ai-how init` writes one; `--file` names another.",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise AiHowError(f"{path.name} cannot be read: {error}", where=str(path)) from error
+    site_file = parse(text, str(file or DEFAULT_FILE))
+    folders = Folders.of_user(os.environ)
+    place = root.absolute() if root else folders.sites / site_file.spec.name
+    return Site(site_file, path, Layout(place), folders, gate or LocalGate())
+
+
+@dataclass
+class Site:
+    """One site: its file, its folder, and what can be done with it."""
+
+    file: SiteFile
+    path: Path
+    layout: Layout
+    folders: Folders
+    gate: Gate
+    clock: Clock = SystemClock()
+
+    @cached_property
+    def state(self) -> SiteState:
+        return SiteState(self.layout)
+
+    @cached_property
+    def toolbox(self) -> Toolbox:
+        return Toolbox(self.gate, self.folders)
+
+    @cached_property
+    def environments(self) -> Environments:
+        return Environments(self.gate, self.folders)
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        return take_inventory(self.layout.root)
+
+    @cached_property
+    def provider(self) -> Provider:
+        return LocalProvider(self.layout, self.gate, self.inventory.user)
+
+    # --- what is, and what is asked -------------------------------------------------------------------
+
+    def setting(self, *, make_secrets: bool = False) -> Setting:
+        """Everything the services' definitions depend on, as far as it is known now."""
+        return Setting(
+            spec=self.file.spec,
+            layout=self.layout,
+            host=Host(
+                name=self.inventory.hostname,
+                user=self.inventory.user,
+                is_root=self.inventory.root,
+                character_devices=tuple(str(path) for path in self.inventory.devices),
+            ),
+            ports=self._ports(),
+            programs={name: found for name in PROGRAMS if (found := self.toolbox.find(name))},
+            environments={
+                name: folder / "bin" / "python"
+                for name in ENVIRONMENTS
+                if (folder := self.environments.find(name))
+            },
+            secrets=self.state.secrets(SECRETS, make=make_secrets),
+            python=Path(sys.executable),
+        )
+
+    def plan(self) -> Plan:
+        """What ``up`` would do now. Changes nothing."""
+        setting = self.setting()
+        services = catalogue(setting)
+        return make(services, self.provider.observe(services), self._missing())
+
+    def warnings(self) -> list[str]:
+        """What is allowed but worth knowing, each with its place in the file."""
+        return check.warnings(self.file, self.inventory)
+
+    def status(self) -> Status:
+        """How the site is now. Changes nothing."""
+        setting = self.setting()
+        return observe_status(self.file.spec, setting, self.provider, self.slurm if self.exists else None)
+
+    @property
+    def exists(self) -> bool:
+        return self.state.exists
+
+    # --- doing ------------------------------------------------------------------------------------
+
+    def up(self, reporter: Reporter | None = None) -> Plan:
+        """Bring the site to what its file asks. Raises what went wrong, after taking back what it had made."""
+        reporter = reporter or Silent()
+        self._refuse_what_cannot_be()
+        made = not self.layout.root.exists()
+        try:
+            if self.layout.root.is_relative_to(self.folders.home):
+                self.folders.make()
+            self.state.make_folders(shared_with_accounts=self.inventory.root)
+            with FileLock(self.state.lock_path, "up"):
+                self.state.set_identity(self.file.spec.name, self.path)
+                self._install(reporter)
+                setting = self.setting(make_secrets=True)
+                self.state.set_ports(setting.ports)
+                services = catalogue(setting)
+                plan = make(services, self.provider.observe(services), {})
+                reporter.planned(plan)
+                self._execute(plan, services, reporter)
+                return plan
+        except BaseException:
+            if made and not any(self.layout.data.glob("*")):
+                shutil.rmtree(self.layout.root, ignore_errors=True)
+            raise
+
+    def down(self, reporter: Reporter | None = None) -> None:
+        """Stop every process of the site; its data stay. Jobs that can be requeued run again at the next ``up``."""
+        reporter = reporter or Silent()
+        if not self.layout.root.exists():
+            return
+        with FileLock(self.state.lock_path, "down"):
+            actions = self._actions((), reporter)
+            actions.park_jobs()
+            reporter.note("stopping the daemons")
+            self.provider.close()
+            self.state.journal(event="down")
+
+    def destroy(self, reporter: Reporter | None = None) -> None:
+        """Stop everything and remove the site's folder, data and all."""
+        if not self.layout.root.exists():
+            raise NotFound(f"there is no site '{self.file.spec.name}'", where=str(self.layout.root))
+        self.down(reporter)
+        shutil.rmtree(self.layout.root)
+
+    def _install(self, reporter: Reporter) -> None:
+        self.toolbox.ensure(PROGRAMS, reporter.note)
+        for name in ENVIRONMENTS:
+            self.environments.ensure(name, reporter.note)
+
+    def _execute(self, plan: Plan, services: tuple[Service, ...], reporter: Reporter) -> None:
+        actions = self._actions(services, reporter)
+        Executor(actions.table, self.state, reporter, self.clock).run(plan)
+
+    def _actions(self, services: tuple[Service, ...], reporter: Reporter) -> Actions:
+        return Actions(self.provider, services, self.slurm, reporter, self.clock)
+
+    def _missing(self) -> Mapping[str, str]:
+        missing = {name: program(name).purpose for name in PROGRAMS if self.toolbox.find(name) is None}
+        for name in ENVIRONMENTS:
+            if self.environments.find(name) is None:
+                missing[f"{name} environment"] = "the services run in it"
+        return missing
+
+    def _refuse_what_cannot_be(self) -> None:
+        """What would fail half way is refused before anything is changed."""
+        owner = self.state.identity() if self.layout.state.exists() else {}
+        if owner and Path(owner["file"]) != self.path and Path(owner["file"]).exists():
+            raise UsageError(
+                f"there is another site of the name '{self.file.spec.name}'",
+                where=self.file.where("metadata", "name"),
+                cause=f"its folder {self.layout.root} belongs to {owner['file']}",
+                todo="Give this one another name, or another folder with --root.",
+            )
+        check.refuse(self.file, self.layout, self.inventory)
+
+    def _ports(self) -> Mapping[str, int]:
+        asked = list(port_names(self.file.spec))
+        where = {
+            name: self.file.where("clusters", "cloud", "services", name.replace("-", "_"), "port")
+            for name, port in asked
+            if port is not None
+        }
+        foreign = listeners.foreign(self.layout.root, self.folders.sites)
+        return allocate(str(self.layout.root), asked, self.state.ports(), foreign, where)
+
+    # --- what the rooms below need -----------------------------------------------------------------
+
+    @cached_property
+    def slurm(self) -> Slurm:
+        """The site's Slurm, for jobs."""
+        return Slurm(self.gate, slurm.client_env(self.setting()), self.program_paths)
+
+    @property
+    def program_paths(self) -> Mapping[str, Path]:
+        """Where each program is, by name."""
+        return {name: found.path for name in PROGRAMS if (found := self.toolbox.find(name))}
+
+    @property
+    def tracking_uri(self) -> str:
+        return mlflow.tracking_uri(self.setting())
+
+    @property
+    def gateway_url(self) -> str:
+        return gateway.base_url(self.setting())
+
+    @property
+    def gateway_token(self) -> str:
+        return gateway.token_file(self.layout).read_text()
+
+    def shell_env(self) -> Mapping[str, str]:
+        """What a shell needs so that Slurm's commands, MLflow and OpenAI clients talk to this site."""
+        setting = self.setting()
+        folders = dict.fromkeys(str(path.parent) for path in self.program_paths.values())
+        return {
+            **slurm.client_env(setting),
+            "PATH": os.pathsep.join([*folders, os.environ.get("PATH", "")]),
+            "MLFLOW_TRACKING_URI": mlflow.tracking_uri(setting),
+            "OPENAI_BASE_URL": f"{gateway.base_url(setting)}/v1",
+            "OPENAI_API_KEY": self.gateway_token,
+            "AI_HOW_FILE": str(self.path),
+            "NO_PROXY": "127.0.0.1,localhost,::1",
+        }

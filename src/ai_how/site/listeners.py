@@ -1,0 +1,42 @@
+"""Which TCP ports of this machine are somebody else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from ai_how.providers.local.processes import marked
+
+
+def foreign(root: Path, sites: Path) -> Mapping[int, str]:
+    """Ports that another program listens on, or that another of the user's sites has recorded, with who it is."""
+    own = set(marked(root))
+    taken: dict[int, str] = {}
+    for file in sites.glob("*/state/ports.json"):
+        if file.parent.parent != root:
+            taken.update({port: f"the site '{file.parent.parent.name}'" for port in _recorded(file)})
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status != psutil.CONN_LISTEN or connection.pid in own:
+            continue
+        taken[connection.laddr.port] = _holder(connection.pid)
+    return taken
+
+
+def _recorded(file: Path) -> list[int]:
+    try:
+        return [int(port) for port in json.loads(file.read_text()).values()]
+    except (OSError, ValueError, AttributeError):
+        # Another site's broken record is its own affair; its running daemons are seen below all the same.
+        return []
+
+
+def _holder(pid: int | None) -> str:
+    if pid is None:
+        return "another user's process"
+    try:
+        return f"{psutil.Process(pid).name()} (process {pid})"
+    except psutil.Error:
+        return f"process {pid}"

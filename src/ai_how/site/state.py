@@ -1,0 +1,97 @@
+"""What a site keeps about itself: whose it is, its ports, its secrets, and the journal of what was done."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ai_how.errors import AiHowError
+from ai_how.services import Layout
+
+
+class SiteState:
+    """The ``state`` folder. Every file is replaced whole, so that a crash leaves the old one or the new one."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._lock = threading.Lock()
+
+    @property
+    def lock_path(self) -> Path:
+        return self._layout.state / "lock"
+
+    @property
+    def exists(self) -> bool:
+        return (self._layout.state / "site.json").exists()
+
+    def make_folders(self, *, shared_with_accounts: bool) -> None:
+        """The site's folders, for their owner alone; passable when a service runs under another account."""
+        for folder in self._layout.folders:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if shared_with_accounts:
+            for folder in (self._layout.root, self._layout.data, self._layout.run):
+                folder.chmod(0o711)
+
+    def identity(self) -> Mapping[str, Any]:
+        """Name and file of the site; empty before its first ``up``."""
+        return self._read("site.json")
+
+    def set_identity(self, name: str, file: Path) -> None:
+        facts = self.identity() or {"created": time.time()}
+        self._write("site.json", {**facts, "name": name, "file": str(file)})
+
+    def ports(self) -> Mapping[str, int]:
+        return self._read("ports.json")
+
+    def set_ports(self, ports: Mapping[str, int]) -> None:
+        # Ports of nodes that are gone stay recorded: the nodes get them again when they come back.
+        self._write("ports.json", {**self.ports(), **ports})
+
+    def secrets(self, names: Iterable[str], *, make: bool) -> Mapping[str, str]:
+        """The site's secrets; those that are not there are made, or left empty."""
+        found = {}
+        for name in names:
+            path = self._layout.secrets / name
+            if not path.exists() and make:
+                handle = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(handle, "w") as stream:
+                    stream.write(secrets.token_urlsafe(32))
+                path.with_suffix(".new").replace(path)
+            found[name] = path.read_text() if path.exists() else ""
+        return found
+
+    def journal(self, **facts: object) -> None:
+        """Append one event to the journal."""
+        line = json.dumps({"time": round(time.time(), 3), "pid": os.getpid(), **facts})
+        with self._lock, (self._layout.state / "journal.jsonl").open("a") as stream:
+            stream.write(line + "\n")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self._layout.state / name
+        try:
+            facts = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise AiHowError(
+                "the site's state cannot be read",
+                where=str(path),
+                cause=str(error),
+                todo="Put the file back from a backup, or remove it: what it holds is found out anew.",
+            ) from error
+        return dict(facts)
+
+    def _write(self, name: str, facts: Mapping[str, object]) -> None:
+        path = self._layout.state / name
+        temporary = path.with_name(f".{name}.{os.getpid()}")
+        with temporary.open("w") as stream:
+            json.dump(facts, stream, indent=2)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
