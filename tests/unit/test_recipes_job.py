@@ -27,10 +27,12 @@ def test_a_script_that_was_told_leaves_with_the_requeue_code(tmp_path: Path) -> 
         "from ai_how_job import notice\n"
         "notice.listen()\n"
         "assert not notice.given()\n"
+        "assert not os.path.exists(os.environ['AI_HOW_CHECKPOINT_DIR'] + '/requeue')\n"
         "os.kill(os.getpid(), signal.SIGUSR1)\n"
         "if notice.given():\n"
         "    notice.leave()\n"
     )
+    (tmp_path / notice.MARKER).touch()
     variables = {**os.environ, "PYTHONPATH": str(RECIPES), "AI_HOW_CHECKPOINT_DIR": str(tmp_path)}
 
     def ignored_as_in_a_batch_script() -> None:

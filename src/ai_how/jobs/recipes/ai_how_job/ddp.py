@@ -133,12 +133,11 @@ class Training:
 
     def _save(self) -> None:
         states: list[Any] = [None] * self.world_size
-        dist.all_gather_object(states, torch.get_rng_state())
+        dist.all_gather_object(states, _random_states())
         folder = notice.checkpoint_folder()
         if folder and self.rank == 0:
             parts = {name: part.state_dict() for name, part in self._kept.items()}
             place = {"epoch": self._epoch, "step": self._step, "history": self.history, "random": states}
-            folder.mkdir(parents=True, exist_ok=True)
             torch.save({**parts, **place}, folder / "checkpoint.part")
             os.replace(folder / "checkpoint.part", folder / "checkpoint.pt")
         self._saved_at = time.monotonic()
@@ -148,9 +147,17 @@ class Training:
         for name, part in self._kept.items():
             part.load_state_dict(saved[name])
         self._epoch, self._step, self.history = saved["epoch"], saved["step"], saved["history"]
-        torch.set_rng_state(saved["random"][self.rank % len(saved["random"])].cpu())
+        random = [state.cpu() for state in saved["random"][self.rank % len(saved["random"])]]
+        torch.set_rng_state(random[0])
+        if len(random) > 1 and self.device.type == "cuda":
+            torch.cuda.set_rng_state(random[1])
         if self.rank == 0:
             print(f"resumed at epoch {self._epoch}, step {self._step}", flush=True)
+
+
+def _random_states() -> list[torch.Tensor]:
+    """The processor's and, where there is one, the current GPU's."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
 
 
 def _device() -> torch.device:

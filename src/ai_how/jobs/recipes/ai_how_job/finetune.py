@@ -28,8 +28,10 @@ def main(config_file: Path) -> None:
     from oumi.core.configs import TrainingConfig
     from oumi.train import train
     from transformers import trainer
+    from transformers.utils.logging import disable_progress_bar
 
     print(f"Oumi is ready after {time.perf_counter() - began:.1f} s", flush=True)
+    disable_progress_bar()
     config: Any = TrainingConfig.from_yaml(config_file)
     config.finalize_and_validate()
     told = _callback(run)
@@ -49,23 +51,21 @@ def main(config_file: Path) -> None:
 def _callback(run: Run) -> Any:
     from transformers import TrainerCallback
 
-    class Told(TrainerCallback):  # type: ignore[misc]
+    class Told(TrainerCallback):
         """Sends what is logged to the run; saves and stops when the job is told to leave."""
 
         leaving = False
 
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
-        ) -> None:
-            values = {key: value for key, value in (logs or {}).items() if isinstance(value, (int, float))}
+        def on_log(self, args: Any, state: Any, control: Any, **words: Any) -> None:
+            logged = words.get("logs") or {}
+            values = {key: value for key, value in logged.items() if isinstance(value, int | float)}
             run.metrics(values, step=state.global_step)
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **words: Any) -> None:
             if notice.given() and state.global_step < state.max_steps:
-                type(self).leaving = True
-                control.should_save = control.should_training_stop = True
+                self.leaving = control.should_save = control.should_training_stop = True
 
-    return Told
+    return Told()
 
 
 def _asked(training: Any) -> dict[str, object]:

@@ -18,7 +18,13 @@ _given = False
 
 
 def listen() -> None:
-    """Remember the notice when it comes. Call it early: the batch script lets the signal be ignored until then."""
+    """Remember the notice when it comes. Call it early: the batch script lets the signal be ignored until then.
+
+    A marker that an earlier start of the job left is removed.
+    """
+    if folder := checkpoint_folder():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).unlink(missing_ok=True)
     signal.signal(signal.SIGUSR1, _remember)
 
 

@@ -15,6 +15,7 @@ import torch
 from ai_how_job import notice
 from ai_how_job.tracking import Run
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 Pair = tuple[str, str]
 """A question and its answer."""
@@ -69,6 +70,7 @@ def main() -> None:
     sets = sorted((options.model / "exam").glob("*.jsonl"))
     if not sets:
         parser.error(f"{options.model} has no exam: no file exam/*.jsonl")
+    disable_progress_bar()
     run, began = Run.of_this_job(), time.perf_counter()
     examinee = Examinee(options.model, options.new_tokens)
     facts: dict[str, Any] = {}
