@@ -86,7 +86,7 @@ class Settle:
     """A command that brings about what may already be: ``already`` is what it says when it had nothing to do."""
 
     command: Command
-    already: str | None = None
+    already: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from ai_how.slurm.model import ClusterConfig, Gres, Node, Partition
 
 _PLUGINS = ("usr/lib/*/slurm-wlm", "usr/lib/*/slurm", "usr/lib/slurm-wlm")
 ACCOUNT = "site"
+#: What sacctmgr says of what is there already: up to Slurm 23, and two ways since.
+_ALREADY = ("Nothing new added", "already exists", "Already existing")
 
 
 def cluster(setting: Setting) -> ClusterConfig:
@@ -87,7 +89,7 @@ def define_slurmdbd(setting: Setting) -> Service:
             Command((setting.program("sacctmgr"), "--noheader", "show", "cluster"), env=client, timeout=10)
         ),
         settle=tuple(
-            Settle(Command((*sacctmgr, "add", *words), env=client), already="Nothing new added")
+            Settle(Command((*sacctmgr, "add", *words), env=client), already=_ALREADY)
             for words in (
                 ("cluster", config.name),
                 ("account", ACCOUNT, f"cluster={config.name}"),

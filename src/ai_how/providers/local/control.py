@@ -199,7 +199,7 @@ class LocalProvider:
             ) from error
         for settle in service.settle:
             done = self._gate.run(settle.command, check=False)
-            if not done.ok and not (settle.already and settle.already in done.stdout + done.stderr):
+            if not done.ok and not any(text in done.stdout + done.stderr for text in settle.already):
                 raise StepFailed(
                     f"{service.name} runs, but could not be set up",
                     where=settle.command.paste(),
