@@ -8,6 +8,7 @@ The checkpoints stay in the configuration's `training.output_dir`; the finished 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -23,6 +24,8 @@ _MODEL_FILES = ("*.json", "*.jinja", "*.safetensors", "tokenizer*", "vocab*", "m
 def main(config_file: Path) -> None:
     """Train by the configuration, then write the model and the facts of the training."""
     notice.listen()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # what was prepared lies here
+    os.environ.setdefault("HF_DATASETS_CACHE", str(config_file.parent / "cache"))
     run = Run.of_this_job()
     began = time.perf_counter()
     from oumi.core.configs import TrainingConfig

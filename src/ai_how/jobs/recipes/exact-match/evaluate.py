@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,6 @@ from typing import Any
 import torch
 from ai_how_job import notice
 from ai_how_job.tracking import Run
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
 
 Pair = tuple[str, str]
 """A question and its answer."""
@@ -31,6 +30,11 @@ class Examinee:
     """A model that answers many questions at once, greedily."""
 
     def __init__(self, folder: Path, new_tokens: int) -> None:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the model lies here; read when the next line imports
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
         self._model: Any = AutoModelForCausalLM.from_pretrained(folder).to(device).eval()
@@ -70,7 +74,6 @@ def main() -> None:
     sets = sorted((options.model / "exam").glob("*.jsonl"))
     if not sets:
         parser.error(f"{options.model} has no exam: no file exam/*.jsonl")
-    disable_progress_bar()
     run, began = Run.of_this_job(), time.perf_counter()
     examinee = Examinee(options.model, options.new_tokens)
     facts: dict[str, Any] = {}
