@@ -13,8 +13,8 @@ from ai_how.slurm.model import ClusterConfig, Gres, Node, Partition
 
 _PLUGINS = ("usr/lib/*/slurm-wlm", "usr/lib/*/slurm", "usr/lib/slurm-wlm")
 ACCOUNT = "site"
-#: What sacctmgr says of what is there already: up to Slurm 23, and two ways since.
-_ALREADY = ("Nothing new added", "already exists", "Already existing")
+#: What sacctmgr says of what is there already: up to Slurm 23, and of a cluster, an account and a user since.
+_ALREADY = ("Nothing new added", "already exists", "Already existing", "Request didn't affect anything")
 
 
 def cluster(setting: Setting) -> ClusterConfig:
