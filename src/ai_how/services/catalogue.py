@@ -32,7 +32,7 @@ def catalogue(setting: Setting) -> tuple[Service, ...]:
         object_store.define(setting),
         mlflow.define(setting),
         gateway.define(setting),
-        # tracker.define(setting),
+        tracker.define(setting),
     )
 
 

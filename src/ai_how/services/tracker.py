@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ai_how.services import mlflow, slurm
-from ai_how.services.model import NO_TELEMETRY, File, Service, Setting, SocketProbe
+from ai_how.services.model import NO_TELEMETRY, Service, Setting, SocketProbe
 
 
 def define(setting: Setting) -> Service:
@@ -16,7 +18,7 @@ def define(setting: Setting) -> Service:
             **NO_TELEMETRY,
             **slurm.client_env(setting),
             "MLFLOW_TRACKING_URI": mlflow.tracking_uri(setting),
-            "AI_HOW_SBIN": setting.program("sacct"),
+            "AI_HOW_SLURM_BIN": str(Path(setting.program("sacct")).parent),
         },
         after=("slurmctld",),
         probe=SocketProbe(layout.run / "tracker.sock"),

@@ -249,7 +249,7 @@ def _environment(layout: Layout) -> tuple[str, ...]:
         "LANG": "C.UTF-8",
         "NO_PROXY": "127.0.0.1,localhost,::1",
         "no_proxy": "127.0.0.1,localhost,::1",
-        render.SITE_MARK: str(layout.root),
+        render.SITE_MARK: processes.mark_of(layout.root),
     }
     if "TZ" in os.environ:
         env["TZ"] = os.environ["TZ"]

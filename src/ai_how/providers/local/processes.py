@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +29,29 @@ class Marked:
     since: float
 
 
+def mark_of(root: Path) -> str:
+    """What the processes of the site in ``root`` carry in their environment.
+
+    The folder's path alone would not do: another container or chroot may have a site at the same path, and its
+    processes be seen from here.
+    """
+    file = root / "state" / "mark"
+    if not file.exists():
+        draft = file.with_name(f".mark.{os.getpid()}")
+        draft.write_text(secrets.token_hex(8))
+        draft.replace(file)
+    return f"{root}#{file.read_text()}"
+
+
 def marked(root: Path) -> dict[int, Marked]:
     """Every process that was started for the site in ``root`` and still carries its mark."""
+    if not (root / "state" / "mark").exists():
+        return {}
+    mark = mark_of(root)
     found = {}
     for process in psutil.process_iter(["pid", "ppid", "name", "environ", "create_time", "status"]):
         env = process.info["environ"]
-        if not env or env.get(SITE_MARK) != str(root) or process.info["status"] == psutil.STATUS_ZOMBIE:
+        if not env or env.get(SITE_MARK) != mark or process.info["status"] == psutil.STATUS_ZOMBIE:
             continue
         found[process.pid] = Marked(
             pid=process.pid,

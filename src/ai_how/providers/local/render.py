@@ -58,7 +58,7 @@ def program_conf(layout: Layout, service: Service) -> str:
     lines = [
         f"[program:{service.name}]",
         f"command={' '.join(_word(word) for word in service.argv)}",
-        f"environment={_environment(process_env(layout, service))}",
+        f"environment={_environment(process_env(service))}",
         f"directory={_escaped(layout.root)}",
         "autostart=false",
         "autorestart=true",
@@ -83,11 +83,13 @@ def log_file(layout: Layout, name: str) -> Path:
     return layout.log / f"{name}.out"
 
 
-def process_env(layout: Layout, service: Service) -> Mapping[str, str]:
-    """The environment of a service: its own, and the marks by which its process is known again."""
+def process_env(service: Service) -> Mapping[str, str]:
+    """The environment of a service: its own, and the marks by which its process is known again.
+
+    The site's mark comes from supervisord, which hands its own environment on.
+    """
     return {
         **service.env,
-        SITE_MARK: str(layout.root),
         SERVICE_MARK: service.name,
         DIGEST_MARK: service.digest,
     }

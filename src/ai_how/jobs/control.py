@@ -1,0 +1,251 @@
+"""Jobs acted upon: submitted, listed, followed, cancelled."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ai_how.errors import JobFailed, NotFound
+from ai_how.jobs.model import JobFolder, JobRecord, Submission
+from ai_how.jobs.render import batch_script
+from ai_how.jobs.tracking import Tracking
+from ai_how.run import Clock, wait_until
+from ai_how.services import Layout
+from ai_how.slurm.control import Slurm
+from ai_how.slurm.model import Job
+from ai_how.spec.recipe import Recipe, parse_recipe
+
+SHIPPED = Path(__file__).parent / "recipes"
+#: What every recipe's script may import; copied beside it.
+SUPPORT = SHIPPED / "ai_how_job"
+LOG_LINES = 20
+POLL = 0.3
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe and the folder that its scripts are in."""
+
+    recipe: Recipe
+    path: Path
+
+
+def find_recipe(name: str) -> RecipeFile:
+    """The recipe at a path, or the shipped one of that name.
+
+    Raises :class:`NotFound` when there is none or its script is missing, :class:`SpecError` for its mistakes.
+    """
+    path = Path(name)
+    if path.is_dir():
+        path = path / "recipe.yaml"
+    if not path.is_file():
+        path = SHIPPED / name / "recipe.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.parent.name for file in SHIPPED.glob("*/recipe.yaml")))
+        raise NotFound(
+            f"there is no recipe '{name}'",
+            cause="it is neither a file nor a shipped recipe",
+            todo=f"Shipped are: {known}. `--help` tells how to write one.",
+        )
+    recipe = parse_recipe(path.read_text(encoding="utf-8"), str(path))
+    if not (path.parent / recipe.entry).is_file():
+        raise NotFound(
+            f"the recipe '{recipe.name}' names a script that is not there: {recipe.entry}",
+            where=str(path),
+            todo=f"Put it at {path.parent / recipe.entry}, or correct the recipe.",
+        )
+    return RecipeFile(recipe, path)
+
+
+class Jobs:
+    """The jobs of one site."""
+
+    def __init__(self, slurm: Slurm, layout: Layout, tracking: Tracking, clock: Clock) -> None:
+        self._slurm = slurm
+        self._layout = layout
+        self._tracking = tracking
+        self._clock = clock
+
+    def prepare(self, recipe: Recipe, python: str, run_id: str, folder: JobFolder) -> Submission:
+        """What the batch script is rendered from. Changes nothing."""
+        return Submission(
+            recipe=recipe,
+            folder=folder,
+            log=self._layout.job_logs / f"{recipe.name}-%j.log",
+            python=python,
+            tracking_uri=self._tracking.uri,
+            run_id=run_id,
+            arguments=recipe.arguments,
+        )
+
+    def new_folder(self, recipe: Recipe) -> JobFolder:
+        """A name for a new job's folder; nothing is made yet."""
+        return JobFolder(self._layout.jobs / f"{recipe.name}-{secrets.token_hex(4)}")
+
+    def submit(self, file: RecipeFile, python: str, facts: Mapping[str, Any]) -> JobRecord:
+        """Copy the recipe, open its run, hand the batch script to Slurm. The tracker sees to the end.
+
+        The record is written before sbatch is called and the script notes its own job id, so that a job is
+        found again even when this process dies in between.
+        """
+        recipe, folder = file.recipe, self.new_folder(file.recipe)
+        _copy_recipe(file, folder)
+        folder.facts.write_text(json.dumps(facts, indent=2))
+        run_id = self._tracking.new_run(
+            recipe.name, folder.path.name, {"ai_how.kind": recipe.kind, "ai_how.folder": str(folder.path)}
+        )
+        submission = self.prepare(recipe, python, run_id, folder)
+        script = batch_script(submission)
+        folder.batch.write_text(script)
+        record = JobRecord(
+            name=recipe.name,
+            kind=recipe.kind,
+            run_id=run_id,
+            submitted=self._clock.now(),
+            model=recipe.model.name if recipe.model else None,
+            log=str(submission.log),
+        )
+        write_record(folder, record)
+        self._tracking.params(run_id, {**recipe.arguments, **_asked(recipe)})
+        self._tracking.artifacts(run_id, folder.batch)
+        try:
+            job_id = self._slurm.submit(script, recipe.name, folder.scripts)
+        except BaseException:
+            self._tracking.close(run_id, "FAILED", {}, {"ai_how.error": "sbatch refused the job"})
+            shutil.rmtree(folder.path)
+            raise
+        record = record.with_job(job_id)
+        write_record(folder, record)
+        return record
+
+    def records(self) -> Iterator[tuple[JobFolder, JobRecord]]:
+        """Every job that was submitted through AI-HOW, the oldest first."""
+        found = []
+        for file in self._layout.jobs.glob("*/record.json"):
+            found.append((JobFolder(file.parent), JobRecord.from_text(file.read_text())))
+        yield from sorted(found, key=lambda pair: pair[1].submitted)
+
+    def record(self, job_id: int) -> tuple[JobFolder, JobRecord] | None:
+        """The record of a job; None for one that was submitted by other means."""
+        return next((pair for pair in self.records() if pair[1].job_id == job_id), None)
+
+    def list(self) -> list[Job]:
+        """Every job of the cluster: from slurmctld while it remembers, from accounting after."""
+        jobs = {job.id: job for job in self._slurm.history()}
+        jobs.update({job.id: job for job in self._slurm.jobs()})
+        return [jobs[job_id] for job_id in sorted(jobs)]
+
+    def find(self, job_id: int) -> Job:
+        """Raises :class:`NotFound` for a job that Slurm does not know."""
+        job = self._slurm.job(job_id)
+        if job is None:
+            raise NotFound(f"there is no job {job_id}", todo="`ai-how jobs list` shows all of them.")
+        return job
+
+    def cancel(self, job_id: int) -> None:
+        self.find(job_id)
+        self._slurm.cancel(job_id)
+
+    def log(self, job: Job) -> Path:
+        """Where the job's output is. Raises :class:`NotFound` for a job of other means, which Slurm logs itself."""
+        found = self.record(job.id)
+        if found is None:
+            raise NotFound(
+                f"job {job.id} was not submitted through ai-how, so its log is where its own script put it",
+                todo=f"`ai-how shell -- scontrol show job {job.id}` shows StdOut.",
+            )
+        return Path(found[1].log.replace("%j", str(job.id)))
+
+    def follow(self, job_id: int, line: Callable[[str], None]) -> Job:
+        """Hand over the job's output line by line until it has ended; returns the job as it ended."""
+        path = self.log(self.find(job_id))
+        position = 0
+        while True:
+            job = self.find(job_id)
+            position = _read_on(path, position, line)
+            if job.ended:
+                _read_on(path, position, line)
+                return job
+            self._clock.sleep(POLL)
+
+    def wait(self, record: JobRecord, *, timeout: float, on_state: Callable[[Job], None]) -> JobRecord:
+        """Wait until the job has ended and its run is closed. Raises :class:`JobFailed` with its last lines."""
+        last = ""
+
+        def ended() -> Job | None:
+            nonlocal last
+            job = self.find(record.job_id)
+            if job.state != last:
+                last = job.state
+                on_state(job)
+            return job if job.ended else None
+
+        job = wait_until(
+            ended, what=f"the end of job {record.job_id}", timeout=timeout, clock=self._clock, longest=POLL
+        )
+        if not job.completed:
+            raise self.failure(job)
+        return wait_until(
+            lambda: self._closed(record.job_id), what="the tracker's record of the job", timeout=60, clock=self._clock
+        )
+
+    def failure(self, job: Job) -> JobFailed:
+        """The error for a job that ended otherwise than by completing."""
+        path = self.log(job)
+        text = path.read_text(errors="replace").splitlines()[-LOG_LINES:] if path.exists() else []
+        return JobFailed(
+            f"job {job.id} ({job.name}) ended as {job.state}, exit code {job.exit_code}",
+            where=str(path),
+            cause=job.reason or None,
+            detail="\n".join(text) or None,
+            todo=f"`ai-how jobs show {job.id}` shows more; its whole output is in the file named above.",
+        )
+
+    def _closed(self, job_id: int) -> JobRecord | None:
+        found = self.record(job_id)
+        return found[1] if found and found[1].closed else None
+
+
+def write_record(folder: JobFolder, record: JobRecord) -> None:
+    """Replace a job's record whole."""
+    draft = folder.record.with_name(f".record.{os.getpid()}")
+    draft.write_text(record.to_text())
+    draft.replace(folder.record)
+
+
+def _copy_recipe(file: RecipeFile, folder: JobFolder) -> None:
+    ignore = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(file.path.parent, folder.scripts, ignore=ignore)
+    shutil.copytree(SUPPORT, folder.scripts / SUPPORT.name, ignore=ignore, dirs_exist_ok=True)
+
+
+def _asked(recipe: Recipe) -> Mapping[str, object]:
+    asked = recipe.resources
+    return {
+        "nodes": asked.nodes,
+        "tasks_per_node": asked.tasks_per_node,
+        "cpus_per_task": asked.cpus_per_task,
+        "gpus_per_node": asked.gpus_per_node,
+        "time_limit": asked.time_limit,
+    }
+
+
+def _read_on(path: Path, position: int, line: Callable[[str], None]) -> int:
+    """Hand over the whole lines after ``position``; returns the new position."""
+    if not path.exists():
+        return position
+    with path.open("rb") as stream:
+        stream.seek(position)
+        data = stream.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    for text in whole.decode(errors="replace").splitlines():
+        line(text)
+    return position + len(whole)
+
+

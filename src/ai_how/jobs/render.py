@@ -1,0 +1,154 @@
+"""The batch script of a recipe. Pure: golden files hold every line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from ai_how.jobs.model import Submission
+from ai_how.spec.recipe import Argument
+
+#: The word for "save, leave, and come back", agreed with ``ai_how_job.notice``.
+MARKER = "requeue"
+
+
+def batch_script(submission: Submission) -> str:
+    """The script that sbatch is given.
+
+    Slurm tells it of the coming time limit by USR1; it passes that on to the job's processes, waits until they
+    have saved their work and left, and has the job requeued.
+    """
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *_options(submission),
+            "",
+            "set -u",
+            "umask 077",
+            *_environment(submission),
+            "",
+            *_steps(submission),
+            "",
+        ]
+    )
+
+
+def _options(submission: Submission) -> Iterator[str]:
+    resources = submission.recipe.resources
+    options = {
+        "job-name": submission.recipe.name,
+        "nodes": resources.nodes,
+        "ntasks-per-node": 1 if submission.recipe.kind == "train" else resources.tasks_per_node,
+        "cpus-per-task": resources.cpus_per_task
+        * (resources.tasks_per_node if submission.recipe.kind == "train" else 1),
+        "mem": resources.memory,
+        "gres": resources.gres,
+        "time": resources.time_limit,
+        "partition": resources.partition,
+        "chdir": submission.folder.scripts,
+        "output": submission.log,
+        "open-mode": "append",
+        "signal": f"B:USR1@{submission.recipe.notice}",
+    }
+    for name, value in options.items():
+        if value is not None:
+            yield f"#SBATCH --{name}={value}"
+    yield "#SBATCH --requeue"
+
+
+def _environment(submission: Submission) -> Iterator[str]:
+    folder = submission.folder
+    variables = {
+        "MLFLOW_TRACKING_URI": submission.tracking_uri,
+        "MLFLOW_RUN_ID": submission.run_id,
+        "AI_HOW_OUTPUT_DIR": folder.output,
+        "AI_HOW_CHECKPOINT_DIR": folder.checkpoint,
+        "AI_HOW_FACTS": folder.facts,
+        "PYTHONPATH": folder.scripts,
+        "PYTHONUNBUFFERED": 1,
+        "OMP_NUM_THREADS": submission.recipe.resources.cpus_per_task,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "DO_NOT_TRACK": 1,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HF_HUB_DISABLE_TELEMETRY": 1,
+    }
+    for name, value in variables.items():
+        yield f"export {name}={shlex.quote(str(value))}"
+    for module in submission.recipe.environment.modules:
+        yield f"module load {shlex.quote(module)}"
+
+
+def _steps(submission: Submission) -> Iterator[str]:
+    yield 'mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"'
+    yield f'echo "$SLURM_JOB_ID" >{shlex.quote(str(submission.folder.path / "job_id"))}'
+    yield f'rm -f "$AI_HOW_CHECKPOINT_DIR/{MARKER}"'
+    match submission.recipe.kind:
+        case "train":
+            yield from _train(submission)
+        case "finetune":
+            yield from _finetune(submission)
+        case "evaluate":
+            script = submission.recipe.script or ""
+            yield from _step(_python(submission, script, *_words(submission.arguments)))
+    yield f'if [ -e "$AI_HOW_CHECKPOINT_DIR/{MARKER}" ]; then'
+    yield '    scontrol requeue "$SLURM_JOB_ID"'
+    yield "    exit 0"
+    yield "fi"
+    yield 'exit "$status"'
+
+
+def _train(submission: Submission) -> Iterator[str]:
+    """One torchrun a node. The first node's address is Slurm's own word for it: names need not resolve."""
+    yield 'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+    yield 'master=$(scontrol --oneliner show node "$head" | sed "s/.* NodeAddr=\\([^ ]*\\).*/\\1/")'
+    free_port = "import socket; s = socket.socket(); s.bind(('', 0)); print(s.getsockname()[1])"
+    yield f"port=$({_python(submission, '-c', free_port)})"
+    resources = submission.recipe.resources
+    torchrun = _python(
+        submission, "-m", "ai_how_job.torchrun", f"--nnodes={resources.nodes}",
+        f"--nproc-per-node={resources.tasks_per_node}",
+    )  # fmt: skip
+    where = '--node-rank="$SLURM_NODEID" --master-addr="$0" --master-port="$1"'
+    script = shlex.join([submission.recipe.script or "", *_words(submission.arguments)])
+    # USR1 must not end torchrun, which does not know it; the processes that it starts listen for themselves.
+    inner = f"trap '' USR1; exec {torchrun} {where} {script}"
+    yield from _step(f'bash -c {shlex.quote(inner)} "$master" "$port"')
+
+
+def _finetune(submission: Submission) -> Iterator[str]:
+    prepare = submission.recipe.prepare or ""
+    config = '"$AI_HOW_OUTPUT_DIR/prepared/config.yaml"'
+    yield f"if [ ! -e {config} ]; then"
+    yield f"    {_python(submission, prepare, *_words(submission.arguments))} || exit"
+    yield "fi"
+    yield from _step(f"{_python(submission, '-m', 'ai_how_job.finetune')} {config}")
+
+
+def _step(command: str) -> Iterator[str]:
+    """One step in the background, so that the shell hears USR1 at once and passes it on."""
+    yield f"srun --kill-on-bad-exit=1 {command} &"
+    yield "step=$!"
+    yield "trap 'scancel --signal=USR1 \"$SLURM_JOB_ID\"' USR1"
+    yield "# `wait` returns when the signal comes, too; the step has ended when it is gone."
+    yield 'while wait "$step"; status=$?; kill -0 "$step" 2>/dev/null; do :; done'
+
+
+def _python(submission: Submission, *words: str) -> str:
+    image = submission.recipe.environment.image
+    if image is None:
+        return shlex.join([submission.python, *words])
+    nv = ["--nv"] if submission.recipe.resources.gpus_per_node else []
+    share = submission.folder.path.parent.parent
+    return shlex.join([submission.apptainer, "exec", *nv, "--bind", str(share), image, "python", *words])
+
+
+def _words(arguments: Mapping[str, Argument]) -> list[str]:
+    """``{epochs: 3, amp: true}`` as ``--epochs 3 --amp``; false leaves the flag out."""
+    words: list[str] = []
+    for name, value in arguments.items():
+        if value is False:
+            continue
+        words.append(f"--{name}")
+        if value is not True:
+            words.append(str(value))
+    return words
