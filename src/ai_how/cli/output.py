@@ -25,7 +25,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def site_arguments(parser: argparse.ArgumentParser) -> None:
     """``--file`` and ``--root``, which every command about a site takes."""
-    parser.add_argument("-f", "--file", type=Path, help="the site's file (default: $AI_HOW_FILE or ./cluster.yaml)")
+    parser.add_argument("--file", type=Path, help="the site's file (default: $AI_HOW_FILE or ./cluster.yaml)")
     parser.add_argument("--root", type=Path, help="the site's folder (default: in your data folder)")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ai_how.errors import JobFailed, NotFound
 from ai_how.jobs.model import JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
-from ai_how.jobs.tracking import Tracking
+from ai_how.client.tracking import Tracking
 from ai_how.run import Clock, wait_until
 from ai_how.services import Layout
 from ai_how.slurm.control import Slurm

@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ai_how.client.tracking import Tracking
 from ai_how.errors import UsageError
+from ai_how.host import Progress
 from ai_how.jobs.control import Jobs, RecipeFile
 from ai_how.jobs.model import JobRecord
-from ai_how.jobs.tracking import Tracking
+from ai_how.models.control import Gguf, Models
+from ai_how.models.convert import Precision
+from ai_how.serving.engines import ServeRequest, find_engine
+from ai_how.serving.replicas import ReplicaResources, Replicas, ReplicaStatus, SiteFolders
 from ai_how.site.control import Site
 from ai_how.slurm.model import Job
 from ai_how.spec import walltime
@@ -17,16 +22,27 @@ from ai_how.spec.recipe import Recipe
 
 #: Longer than a job's own time limit: it may wait in the queue, and be requeued.
 QUEUE_SECONDS = 7 * 86400
+#: The engine of `serve`, and the runtime environment whose libraries convert models for it.
+ENGINE = "llama.cpp"
+CONVERTER = "oumi"
 
 
 def jobs_of(site: Site) -> Jobs:
     """The jobs of a site that was brought up. Raises :class:`UsageError` for one that was not."""
+    return Jobs(site.slurm, site.layout, _tracking(site), site.clock)
+
+
+def _tracking(site: Site) -> Tracking:
+    _refuse_unborn(site)
+    return Tracking(site.tracking_uri)
+
+
+def _refuse_unborn(site: Site) -> None:
     if not site.exists:
         raise UsageError(f"the site '{site.file.spec.name}' was never up", todo="`ai-how up` brings it up.")
-    return Jobs(site.slurm, site.layout, Tracking(site.tracking_uri), site.clock)
 
 
-def python_for(site: Site, recipe: Recipe, progress: Callable[[str], None]) -> str:
+def python_for(site: Site, recipe: Recipe, progress: Progress) -> str:
     """The interpreter that the recipe's environment means; a kept environment is built when it is not there."""
     environment = recipe.environment
     if environment.venv is not None:
@@ -36,7 +52,7 @@ def python_for(site: Site, recipe: Recipe, progress: Callable[[str], None]) -> s
     return "python3"
 
 
-def submit(site: Site, file: RecipeFile, progress: Callable[[str], None]) -> JobRecord:
+def submit(site: Site, file: RecipeFile, progress: Progress) -> JobRecord:
     """Submit a recipe; returns at once with the job's record."""
     jobs = jobs_of(site)
     return jobs.submit(file, python_for(site, file.recipe, progress), facts(site))
@@ -45,6 +61,57 @@ def submit(site: Site, file: RecipeFile, progress: Callable[[str], None]) -> Job
 def wait(site: Site, record: JobRecord, on_state: Callable[[Job], None]) -> JobRecord:
     """Wait for a job's end and its closed run. Raises :class:`JobFailed` with the job's last lines."""
     return jobs_of(site).wait(record, timeout=QUEUE_SECONDS, on_state=on_state)
+
+
+def models_of(site: Site) -> Models:
+    """The registered models of a site that was brought up."""
+    return Models(_tracking(site), site.layout, site.gate)
+
+
+def model_folder(site: Site, reference: str) -> Path:
+    """The folder of a model: a path, or a registered version brought to the site's share."""
+    return Path(reference).resolve() if Path(reference).is_dir() else models_of(site).fetch(reference)
+
+
+def gguf(site: Site, reference: str, progress: Progress, precision: Precision = "f16") -> Gguf:
+    """A model as a GGUF file; converted in the fine-tuning environment when it is none yet."""
+    models = models_of(site)
+    if Path(reference).suffix == ".gguf":
+        return models.gguf(reference, Path(), precision)
+    python = site.environments.ensure(CONVERTER, progress) / "bin" / "python"
+    progress(f"bringing {reference} as GGUF")
+    return models.gguf(reference, python, precision)
+
+
+def replicas_of(site: Site) -> Replicas:
+    """The replicas of a site that was brought up."""
+    _refuse_unborn(site)
+    return Replicas(SiteFolders.of(site.layout.root), site.slurm)
+
+
+def serve(
+    site: Site,
+    reference: str,
+    resources: ReplicaResources,
+    progress: Progress,
+    *,
+    name: str | None = None,
+    context: int = 2048,
+    slots: int = 2,
+    timeout: float = 600,
+) -> ReplicaStatus:
+    """Start a replica of a model and wait until it answers.
+
+    Raises :class:`NotFound` for a model that does not exist, :class:`JobFailed` with the engine's last lines.
+    """
+    found = gguf(site, reference, progress)
+    engine = find_engine(ENGINE)
+    python = site.environments.ensure(engine.runtime, progress) / "bin" / "python"
+    request = ServeRequest(model=name or found.name, path=found.path, context=context, slots=slots)
+    replicas = replicas_of(site)
+    wanted = replicas.start(request, engine, python, resources)
+    progress(f"job {wanted.job_id} serves {request.model}; waiting until it answers")
+    return replicas.wait_ready(wanted, timeout=timeout)
 
 
 def facts(site: Site) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""MLflow's runs and registry, as far as jobs and models need them."""
+"""The site's MLflow: runs and the model registry, as far as jobs and models need them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,103 @@
+"""List, show, follow and cancel jobs.
+
+    ai-how jobs list
+    ai-how jobs show 12
+    ai-how jobs logs 12 [-f]
+    ai-how jobs cancel 12
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ai_how.cli.output import json_argument, out, print_json, site_arguments, site_of
+
+if TYPE_CHECKING:
+    from ai_how.jobs.control import Jobs
+    from ai_how.site import Site
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|logs|cancel")
+    for name in ("list", "show", "logs", "cancel"):
+        verb = verbs.add_parser(name)
+        if name != "list":
+            verb.add_argument("job", type=int, help="the job's id")
+        if name == "logs":
+            verb.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
+        site_arguments(verb)
+        json_argument(verb)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ai_how.site import work
+
+    site = site_of(args)
+    jobs = work.jobs_of(site)
+    match args.verb:
+        case "list":
+            _list(args, jobs)
+        case "show":
+            _show(args, site, jobs)
+        case "logs":
+            return _logs(args, jobs)
+        case "cancel":
+            jobs.cancel(args.job)
+            print_json({"job_id": args.job, "cancelled": True}) if args.json else out.print(f"job {args.job} is cancelled")
+    return 0
+
+
+def _list(args: argparse.Namespace, jobs: Jobs) -> None:
+    from rich.table import Table
+
+    runs = {record.job_id: record.run_id for _, record in jobs.records()}
+    found = jobs.list()
+    if args.json:
+        print_json({"jobs": [{**asdict(job), "run_id": runs.get(job.id)} for job in found]})
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("job", "name", "state", "partition", "nodes", "elapsed", "run"):
+        table.add_column(name)
+    for job in found:
+        state = f"{job.state.lower()}{f' ({job.reason})' if job.reason and not job.ended else ''}"
+        table.add_row(str(job.id), job.name, state, job.partition, job.nodes, f"{job.elapsed} s", runs.get(job.id, ""))
+    out.print(table, soft_wrap=False) if found else out.print("There are no jobs yet.")
+
+
+def _show(args: argparse.Namespace, site: Site, jobs: Jobs) -> None:
+    job = jobs.find(args.job)
+    facts: dict[str, Any] = asdict(job)
+    found = jobs.record(job.id)
+    if found is not None:
+        folder, record = found
+        log = str(jobs.log(job))
+        facts |= {"kind": record.kind, "run_id": record.run_id, "log": log, "folder": str(folder.path)}
+        facts |= {"accounting": dict(record.accounting), "batch_script": str(folder.batch)}
+        if record.model_version:
+            facts["model"] = f"{record.model}:{record.model_version}"
+    if args.json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        if value not in ("", None, {}):
+            out.print(f"[dim]{key:<13}[/]{value}")
+
+
+def _logs(args: argparse.Namespace, jobs: Jobs) -> int:
+    job = jobs.find(args.job)
+    if args.follow:
+        job = jobs.follow(args.job, print)
+        if not job.completed:
+            raise jobs.failure(job)
+        return 0
+    path = jobs.log(job)
+    if args.json:
+        print_json({"job_id": job.id, "path": str(path), "text": path.read_text(errors="replace") if path.exists() else ""})
+    elif path.exists():
+        print(path.read_text(errors="replace"), end="")
+    else:
+        out.print(f"job {job.id} is {job.state.lower()} and has printed nothing yet")
+    return 0

@@ -1,0 +1,43 @@
+"""Serve a model as a Slurm job behind the gateway; returns when it answers.
+
+The model is a registered one (NAME, NAME:VERSION, NAME@ALIAS), a Hugging Face folder, or a GGUF file.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="NAME, NAME:VERSION, NAME@ALIAS, a Hugging Face folder or a GGUF file")
+    parser.add_argument("--name", help="the name that clients ask for (default: the model's own)")
+    parser.add_argument("--context", type=int, default=2048, help="context of each request, in tokens")
+    parser.add_argument("--slots", type=int, default=2, help="requests answered at once")
+    parser.add_argument("--cpus", type=int, default=1, help="CPUs of the replica")
+    parser.add_argument("--gres", help="GPUs of the replica, such as gpu:a100:1")
+    parser.add_argument("--time", default="08:00:00", help="time limit, in Slurm's notation")
+    parser.add_argument("--partition", help="partition")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds to wait until it answers")
+    site_arguments(parser)
+    json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ai_how.serving.replicas import ReplicaResources
+    from ai_how.site import work
+
+    site = site_of(args)
+    resources = ReplicaResources(cpus=args.cpus, time_limit=args.time, partition=args.partition, gres=args.gres)
+    served = work.serve(
+        site, args.model, resources, lambda text: err.print(f"[dim]{text}[/]"),
+        name=args.name, context=args.context, slots=args.slots, timeout=args.timeout,
+    )  # fmt: skip
+    if args.json:
+        print_json({**served.as_json(), "base_url": f"{site.gateway_url}/v1"})
+        return 0
+    name = served.wanted.model
+    out.print(f"[bold green]{name}[/] answers (job {served.wanted.job_id} on {served.node})")
+    out.print(f"  ai-how chat {name} 'a question'\n  OPENAI_BASE_URL={site.gateway_url}/v1  (`ai-how shell` sets it, and the key)")
+    return 0
