@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from ai_how.site import Site
     from ai_how.site.model import Plan, Step
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+#: Columns of a table that goes to a file or a pipe: nothing is cut short there.
+_PLAIN_WIDTH = 200
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else _PLAIN_WIDTH)
 
 
 def site_arguments(parser: argparse.ArgumentParser) -> None:

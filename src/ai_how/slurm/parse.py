@@ -11,7 +11,7 @@ from ai_how.slurm.model import Accounting, Job, NodeState
 
 SACCT_FIELDS = (
     "JobIDRaw", "JobName", "State", "ExitCode", "User", "Partition", "NodeList", "ElapsedRaw", "Timelimit",
-    "Submit", "Start", "End", "Restarts",
+    "Submit", "Start", "End",
 )  # fmt: skip
 ACCOUNTING_FIELDS = (
     "JobIDRaw", "State", "ExitCode", "ElapsedRaw", "TotalCPU", "MaxRSS", "AllocTRES", "NodeList",
@@ -71,7 +71,6 @@ def sacct_jobs(text: str) -> Iterator[Job]:
             submit=moment(facts["Submit"]),
             start=moment(facts["Start"]),
             end=moment(facts["End"]),
-            restarts=int(facts["Restarts"] or 0),
         )
 
 
