@@ -7,15 +7,22 @@ gateway. A report is written at the end; the site goes down unless told to stay.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ai_how.cli.output import PlanProgress, err, json_argument, out, print_json
+
+if TYPE_CHECKING:
+    from ai_how.site import Site
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     json_argument(parser)
     parser.add_argument("--keep", action="store_true", help="leave the site up")
-    parser.add_argument("--report", type=Path, help="where to write the report (default: in the demo's folder)")
+    parser.add_argument(
+        "--report", type=Path, help="where to write the report (default: in the demo's folder)"
+    )
 
 
 class DemoProgress(PlanProgress):
@@ -30,14 +37,16 @@ class DemoProgress(PlanProgress):
 
 def run(args: argparse.Namespace) -> int:
     from ai_how.site.demo import run_demo
-    from ai_how.site.report import summary, write_report
+    from ai_how.site.report import html
+
+    summary = repr
 
     site, folder = _site()
     report = (args.report or folder / "report.html").absolute()
     try:
         with DemoProgress() as progress:
             facts = run_demo(site, progress, report)
-        write_report(facts, report)
+        report.write_text(html(facts), encoding="utf-8")
     finally:
         if not args.keep:
             err.print("[dim]taking the site down[/]")
@@ -51,10 +60,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _site():  # type: ignore[no-untyped-def]
+def _site() -> tuple[Site, Path]:
     """The demo's own site, from the laptop template."""
-    import os
-
     from ai_how.host import Folders
     from ai_how.site import open_site
     from ai_how.spec.template import laptop

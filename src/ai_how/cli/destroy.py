@@ -25,7 +25,9 @@ def run(args: argparse.Namespace) -> int:
                 where=str(site.layout.root),
                 todo="Say --yes if that is what you want.",
             )
-        answer = input(f"Remove {site.layout.root} with all databases, runs and models? Type the site's name: ")
+        answer = input(
+            f"Remove {site.layout.root} with all databases, runs and models? Type the site's name: "
+        )
         if answer.strip() != name:
             out.print("Nothing was changed.")
             return 1

@@ -32,5 +32,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.file} is there already; nothing was changed",
             todo="Name another file, or `ai-how init --stdout` to look at the template.",
         ) from error
-    out.print(f"wrote {args.file}\n`ai-how up` brings the site up; `ai-how plan` shows first what that would do.")
+    out.print(
+        f"wrote {args.file}\n`ai-how up` brings the site up; `ai-how plan` shows first what that would do."
+    )
     return 0

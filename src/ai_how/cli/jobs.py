@@ -1,9 +1,9 @@
 """List, show, follow and cancel jobs.
 
-    ai-how jobs list
-    ai-how jobs show 12
-    ai-how jobs logs 12 [-f]
-    ai-how jobs cancel 12
+ai-how jobs list
+ai-how jobs show 12
+ai-how jobs logs 12 [-f]
+ai-how jobs cancel 12
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
             return _logs(args, jobs)
         case "cancel":
             jobs.cancel(args.job)
-            print_json({"job_id": args.job, "cancelled": True}) if args.json else out.print(f"job {args.job} is cancelled")
+            print_json({"job_id": args.job, "cancelled": True}) if args.json else out.print(
+                f"job {args.job} is cancelled"
+            )
     return 0
 
 
@@ -63,7 +65,9 @@ def _list(args: argparse.Namespace, jobs: Jobs) -> None:
         table.add_column(name)
     for job in found:
         state = f"{job.state.lower()}{f' ({job.reason})' if job.reason and not job.ended else ''}"
-        table.add_row(str(job.id), job.name, state, job.partition, job.nodes, f"{job.elapsed} s", runs.get(job.id, ""))
+        table.add_row(
+            str(job.id), job.name, state, job.partition, job.nodes, f"{job.elapsed} s", runs.get(job.id, "")
+        )
     out.print(table, soft_wrap=False) if found else out.print("There are no jobs yet.")
 
 
@@ -95,7 +99,13 @@ def _logs(args: argparse.Namespace, jobs: Jobs) -> int:
         return 0
     path = jobs.log(job)
     if args.json:
-        print_json({"job_id": job.id, "path": str(path), "text": path.read_text(errors="replace") if path.exists() else ""})
+        print_json(
+            {
+                "job_id": job.id,
+                "path": str(path),
+                "text": path.read_text(errors="replace") if path.exists() else "",
+            }
+        )
     elif path.exists():
         print(path.read_text(errors="replace"), end="")
     else:

@@ -1,10 +1,10 @@
 """List, show, register, promote and convert models.
 
-    ai-how models list
-    ai-how models show site-facts
-    ai-how models register NAME FOLDER
-    ai-how models promote NAME:VERSION champion
-    ai-how models convert NAME|FOLDER [--precision f16]
+ai-how models list
+ai-how models show site-facts
+ai-how models register NAME FOLDER
+ai-how models promote NAME:VERSION champion
+ai-how models convert NAME|FOLDER [--precision f16]
 """
 
 from __future__ import annotations

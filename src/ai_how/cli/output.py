@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.text import Text
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 200
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else _PLAIN_WIDTH)
+err = Console(
+    stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else _PLAIN_WIDTH
+)
 
 
 def site_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +84,7 @@ class PlanProgress:
         self._lock = threading.Lock()
         self._status = self._console.status("") if self._console.is_terminal else None
 
-    def __enter__(self) -> PlanProgress:
+    def __enter__(self) -> Self:
         if self._status:
             self._status.start()
             self._status.update("looking at what is there")

@@ -20,7 +20,13 @@ def run(args: argparse.Namespace) -> int:
     plan = site.plan()
     warnings = site.warnings()
     if args.json:
-        print_json({"steps": [step.as_json() for step in plan.steps], "changes": len(plan.work), "warnings": warnings})
+        print_json(
+            {
+                "steps": [step.as_json() for step in plan.steps],
+                "changes": len(plan.work),
+                "warnings": warnings,
+            }
+        )
         return 0
     for warning in warnings:
         err.print(f"[yellow]warning:[/] {warning}")

@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("model", "state", "job", "node", "reason"):
         table.add_column(name)
     for one in replicas:
-        table.add_row(one.wanted.model, str(one.phase), str(one.wanted.job_id), one.node or "", one.reason or "")
+        table.add_row(
+            one.wanted.model, str(one.phase), str(one.wanted.job_id), one.node or "", one.reason or ""
+        )
     out.print(table, soft_wrap=False)
     return 0

@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     from ai_how.site import work
 
     site = site_of(args)
-    resources = ReplicaResources(cpus=args.cpus, time_limit=args.time, partition=args.partition, gres=args.gres)
+    resources = ReplicaResources(
+        cpus=args.cpus, time_limit=args.time, partition=args.partition, gres=args.gres
+    )
     served = work.serve(
         site, args.model, resources, lambda text: err.print(f"[dim]{text}[/]"),
         name=args.name, context=args.context, slots=args.slots, timeout=args.timeout,
@@ -39,5 +41,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     name = served.wanted.model
     out.print(f"[bold green]{name}[/] answers (job {served.wanted.job_id} on {served.node})")
-    out.print(f"  ai-how chat {name} 'a question'\n  OPENAI_BASE_URL={site.gateway_url}/v1  (`ai-how shell` sets it, and the key)")
+    out.print(f"  ai-how chat {name} 'a question'")
+    out.print(f"  OPENAI_BASE_URL={site.gateway_url}/v1  (`ai-how shell` sets it, and the key)")
     return 0

@@ -1,8 +1,8 @@
 """A shell whose Slurm commands, MLflow and OpenAI clients talk to this site; or one command in such a shell.
 
-    ai-how shell                      an interactive shell
-    ai-how shell -- sbatch job.sh     one command
-    eval "$(ai-how shell --export)"   the variables, for the shell that you are in
+ai-how shell                      an interactive shell
+ai-how shell -- sbatch job.sh     one command
+eval "$(ai-how shell --export)"   the variables, for the shell that you are in
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ai_how.cli.output import json_argument, out, print_json, site_arguments, site_of
 
@@ -18,15 +19,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(status.as_json())
     else:
-        _show(status.as_json(), out.print)
+        _show(status.as_json())
     return 0 if status.up else 1
 
 
-def _show(facts, show):  # type: ignore[no-untyped-def]
+def _show(facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     state = "[bold green]up[/]" if facts["up"] else "[bold yellow]not all of it is up[/]"
-    show(f"{facts['name']}: {state}   [dim]{facts['folder']}[/]")
+    out.print(f"{facts['name']}: {state}   [dim]{facts['folder']}[/]")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("service", "state", "health", "pid", "since"):
         table.add_column(name)
@@ -34,13 +35,19 @@ def _show(facts, show):  # type: ignore[no-untyped-def]
         health = {True: "[green]healthy[/]", False: "[red]unhealthy[/]", None: ""}[service["healthy"]]
         since = f"{service['seconds']} s" if service["seconds"] is not None else ""
         table.add_row(
-            service["name"], service["state"], f"{health} {service['detail'] or ''}", str(service["pid"] or ""), since
+            service["name"],
+            service["state"],
+            f"{health} {service['detail'] or ''}",
+            str(service["pid"] or ""),
+            since,
         )
-    show(table, soft_wrap=False)
+    out.print(table, soft_wrap=False)
     if facts["nodes"] is not None:
         counts: dict[str, int] = {}
         for node in facts["nodes"]:
             counts[node["state"]] = counts.get(node["state"], 0) + 1
-        show("nodes: " + ", ".join(f"{count} {state.lower()}" for state, count in sorted(counts.items())))
+        out.print(
+            "nodes: " + ", ".join(f"{count} {state.lower()}" for state, count in sorted(counts.items()))
+        )
     for name, address in facts["addresses"].items():
-        show(f"{name}: {address}")
+        out.print(f"{name}: {address}")

@@ -80,7 +80,9 @@ def _told(args: argparse.Namespace, facts: dict[str, Any]) -> None:
     if args.json:
         print_json(facts)
         return
-    out.print(f"[bold green]job {facts['job_id']}[/] {facts.get('state', 'is submitted').lower()}, run {facts['run_id']}")
+    out.print(
+        f"[bold green]job {facts['job_id']}[/] {facts.get('state', 'is submitted').lower()}, run {facts['run_id']}"
+    )
     if facts.get("model"):
         out.print(f"  model     {facts['model']['name']} version {facts['model']['version']}")
     for key, value in (facts.get("result") or {}).items():

@@ -38,5 +38,7 @@ def run(args: argparse.Namespace) -> int:
     what = f"{len(plan.work)} steps in {seconds:.1f} s" if plan.work else "nothing had to be done"
     out.print(f"[bold green]{site.file.spec.name} is up[/] ({what})")
     out.print(f"  MLflow   {site.tracking_uri}\n  gateway  {site.gateway_url}/v1")
-    out.print("  `ai-how status` shows the site, `ai-how shell` gives its Slurm commands, `ai-how train digits` trains.")
+    out.print(
+        "  `ai-how status` shows the site, `ai-how shell` gives its Slurm commands, `ai-how train digits` trains."
+    )
     return 0

@@ -69,10 +69,10 @@ class Tracking:
         """End a run by the state in which Slurm says its job ended."""
 
         def close(client: MlflowClient) -> None:
-            for key, value in metrics.items():
-                client.log_metric(run_id, key, value)
-            for key, value in tags.items():
-                client.set_tag(run_id, key, value)
+            for name, number in metrics.items():
+                client.log_metric(run_id, name, number)
+            for name, text in tags.items():
+                client.set_tag(run_id, name, text)
             client.set_terminated(run_id, ENDED.get(state, "FAILED"))
 
         self._call(close)
@@ -87,7 +87,9 @@ class Tracking:
                 "status": found.info.status,
                 "params": dict(found.data.params),
                 "metrics": dict(found.data.metrics),
-                "tags": {key: value for key, value in found.data.tags.items() if not key.startswith("mlflow.")},
+                "tags": {
+                    key: value for key, value in found.data.tags.items() if not key.startswith("mlflow.")
+                },
                 "artifacts": [item.path for item in client.list_artifacts(run_id)],
             }
 
@@ -141,17 +143,23 @@ class Tracking:
         versions = self.versions()
         own = [one for one in versions if one.name == name]
         chosen = [
-            one for one in own if (not alias or alias in one.aliases) and (not number or one.version == number)
+            one
+            for one in own
+            if (not alias or alias in one.aliases) and (not number or one.version == number)
         ]
         if chosen:
             return chosen[0]
         if own:
             known = ", ".join(f"{one.version}{''.join('@' + alias for alias in one.aliases)}" for one in own)
-            raise NotFound(f"the model '{name}' has no such version: '{reference}'", todo=f"Its versions: {known}.")
+            raise NotFound(
+                f"the model '{name}' has no such version: '{reference}'", todo=f"Its versions: {known}."
+            )
         names = sorted({one.name for one in versions})
         raise NotFound(
             f"there is no model '{name}'",
-            todo=f"There are: {', '.join(names)}." if names else "None is registered yet; `ai-how train` makes one.",
+            todo=f"There are: {', '.join(names)}."
+            if names
+            else "None is registered yet; `ai-how train` makes one.",
         )
 
     def set_alias(self, name: str, alias: str, version: str) -> None:

@@ -21,7 +21,8 @@ _NEVER = ("pts", "tty", "console", "ptmx", "watchdog", "mem", "kmsg", "port")
 class Inventory:
     """The facts of this machine that decide what it can carry. Memory and disk are in bytes.
 
-    ``devices`` are character devices that can stand in for simulated GPUs in Slurm's gres.conf.
+    ``devices`` are character devices that can stand in for simulated GPUs in Slurm's gres.conf; ``address`` is
+    the loopback address that the host's own name stands for, None when it stands for another or for none.
     """
 
     hostname: str
@@ -31,6 +32,7 @@ class Inventory:
     memory: int
     disk_free: int
     devices: tuple[Path, ...]
+    address: str | None = None
 
 
 def take_inventory(data: Path, dev: Path = Path("/dev")) -> Inventory:
@@ -43,7 +45,17 @@ def take_inventory(data: Path, dev: Path = Path("/dev")) -> Inventory:
         memory=psutil.virtual_memory().total,
         disk_free=shutil.disk_usage(nearest_existing(data)).free,
         devices=stand_ins(dev.iterdir(), is_character_device),
+        address=own_loopback_address(),
     )
+
+
+def own_loopback_address() -> str | None:
+    """The loopback address of this host's own name: 127.0.0.1, or 127.0.1.1 as Debian's installer sets it."""
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None
+    return address if address.startswith("127.") else None
 
 
 def user_name() -> str:

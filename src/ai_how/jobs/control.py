@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ai_how.client.tracking import Tracking
 from ai_how.errors import JobFailed, NotFound
 from ai_how.jobs.model import JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
-from ai_how.client.tracking import Tracking
 from ai_how.run import Clock, wait_until
 from ai_how.services import Layout
 from ai_how.slurm.control import Slurm
@@ -192,7 +192,10 @@ class Jobs:
         if not job.completed:
             raise self.failure(job)
         return wait_until(
-            lambda: self._closed(record.job_id), what="the tracker's record of the job", timeout=60, clock=self._clock
+            lambda: self._closed(record.job_id),
+            what="the tracker's record of the job",
+            timeout=60,
+            clock=self._clock,
         )
 
     def failure(self, job: Job) -> JobFailed:
@@ -247,5 +250,3 @@ def _read_on(path: Path, position: int, line: Callable[[str], None]) -> int:
     for text in whole.decode(errors="replace").splitlines():
         line(text)
     return position + len(whole)
-
-

@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ai_how.client.tracking import Tracking
 from ai_how.errors import AiHowError
 from ai_how.jobs.control import Jobs, write_record
 from ai_how.jobs.model import JobFolder, JobRecord
-from ai_how.client.tracking import Tracking
 from ai_how.run import LocalGate, SystemClock
 from ai_how.services import Layout
 from ai_how.slurm.control import Slurm

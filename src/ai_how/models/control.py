@@ -40,9 +40,13 @@ class Models:
     def register(self, name: str, folder: Path) -> ModelVersion:
         """Register a folder as a new version, with a run of its own."""
         if not folder.is_dir():
-            raise NotFound(f"there is no folder {folder}", todo="Give the folder that holds the model's files.")
+            raise NotFound(
+                f"there is no folder {folder}", todo="Give the folder that holds the model's files."
+            )
         run_id = self._tracking.new_run(name, f"register-{name}", {"ai_how.kind": "register"})
-        version = self._tracking.register(name, run_id, folder.resolve(), {"ai_how.from": str(folder.resolve())})
+        version = self._tracking.register(
+            name, run_id, folder.resolve(), {"ai_how.from": str(folder.resolve())}
+        )
         self._tracking.close(run_id, "COMPLETED", {}, {})
         return version
 
@@ -66,19 +70,24 @@ class Models:
         path = Path(reference)
         if path.suffix == ".gguf":
             if not path.is_file():
-                raise NotFound(f"there is no file {path}", todo="Give a GGUF file or a registered model's name.")
+                raise NotFound(
+                    f"there is no file {path}", todo="Give a GGUF file or a registered model's name."
+                )
             return Gguf(path.stem, path.resolve())
         if (path / "config.json").is_file():
-            target = path.resolve() / f"{path.resolve().name}-{precision}.gguf"
-            return Gguf(path.resolve().name, target if target.exists() else self._convert(path, target, python, precision))
+            name = path.resolve().name
+            target = path.resolve() / f"{name}-{precision}.gguf"
+            if not target.exists():
+                self._convert(path, target, python, precision)
+            return Gguf(name, target)
         version = self._tracking.find(reference)
         target = self._folder(version) / f"{version.name}-{precision}.gguf"
         if not target.exists():
             self._convert(self.fetch(reference), target, python, precision)
         return Gguf(version.name, target, version.version)
 
-    def _convert(self, folder: Path, target: Path, python: Path, precision: Precision) -> Path:
-        return convert(self._gate, python, folder, target, precision=precision)
+    def _convert(self, folder: Path, target: Path, python: Path, precision: Precision) -> None:
+        convert(self._gate, python, folder, target, precision=precision)
 
     def _folder(self, version: ModelVersion) -> Path:
         folder = self._layout.models / f"{version.name}-{version.version}"

@@ -19,7 +19,9 @@ class ScriptedGate:
     the command that gives such a triple. A command without an entry is an error of the test.
     """
 
-    def __init__(self, table: Sequence[tuple[Sequence[str], Answer | Callable[[Command], Answer]]] = ()) -> None:
+    def __init__(
+        self, table: Sequence[tuple[Sequence[str], Answer | Callable[[Command], Answer]]] = ()
+    ) -> None:
         self._table = list(table)
         self.commands: list[Command] = []
 

@@ -66,9 +66,10 @@ class HttpProbe:
 
 @dataclass(frozen=True)
 class PortProbe:
-    """Healthy when the TCP port on loopback accepts a connection."""
+    """Healthy when the TCP port on this loopback address accepts a connection."""
 
     port: int
+    address: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,16 @@ class Service:
 
 @dataclass(frozen=True)
 class Host:
-    """The facts about this machine that configurations depend on."""
+    """The facts about this machine that configurations depend on.
+
+    ``address`` is the loopback address that ``name`` stands for; None when it stands for another or for none.
+    """
 
     name: str
     user: str
     is_root: bool
     character_devices: tuple[str, ...] = ()
+    address: str | None = None
 
 
 @dataclass(frozen=True)

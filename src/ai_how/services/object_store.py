@@ -53,7 +53,8 @@ def define(setting: Setting) -> Service:
             f"-master.telemetry={str(setting.spec.global_.telemetry).lower()}",
             "-s3.port.iceberg=0", "-s3.port.lance=0",
             # Small volumes made one at a time: a workstation's store, not a rack's.
-            "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-master.volumePreallocate=false", "-volume.preStopSeconds=0",
+            "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-master.volumePreallocate=false",
+            "-volume.preStopSeconds=0",
             # One master has nobody to wait for; by default it waits up to twenty seconds at each later start.
             "-master.electionTimeout=500ms",
             *(f"-{flag}={ports[port_name(flag)]}" for flag in LISTENERS),

@@ -12,7 +12,8 @@ ROLE = "ai_how"
 #: PostgreSQL refuses to run as root; this is the account that its packages make.
 ACCOUNT = "postgres"
 _CREATE_DATABASE = (
-    "SELECT 'CREATE DATABASE mlflow' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'mlflow')\\gexec\n"
+    "SELECT 'CREATE DATABASE mlflow' "
+    "WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'mlflow')\\gexec\n"
 )
 
 
@@ -49,10 +50,14 @@ def define(setting: Setting) -> Service:
         purpose="the database behind MLflow",
         argv=(
             setting.program("postgres"),
-            "-D", str(data),
-            "-p", str(port),
-            "-c", "listen_addresses=127.0.0.1",
-            "-c", f"unix_socket_directories={socket_folder(layout)}",
+            "-D",
+            str(data),
+            "-p",
+            str(port),
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            f"unix_socket_directories={socket_folder(layout)}",
         ),  # fmt: skip
         env=env,
         folders=(data.parent, socket_folder(layout)),
@@ -65,8 +70,13 @@ def define(setting: Setting) -> Service:
             (
                 Command(
                     (
-                        setting.program("initdb"), f"--pgdata={aside(data)}", f"--username={ROLE}",
-                        "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8",
+                        setting.program("initdb"),
+                        f"--pgdata={aside(data)}",
+                        f"--username={ROLE}",
+                        "--auth=scram-sha-256",
+                        f"--pwfile={password}",
+                        "--encoding=UTF8",
+                        "--locale=C.UTF-8",
                     ),
                     env=env,
                     user=account,

@@ -96,7 +96,13 @@ class Actions:
                     self._reporter.note(f"{node} is drained when job {job.id} ({job.name}) has ended")
             return not jobs
 
-        wait_until(empty, what=f"the end of the jobs on {node}", timeout=DRAIN_SECONDS, clock=self._clock, longest=1.0)
+        wait_until(
+            empty,
+            what=f"the end of the jobs on {node}",
+            timeout=DRAIN_SECONDS,
+            clock=self._clock,
+            longest=1.0,
+        )
         return lambda: self._slurm.resume(node)
 
     def _remove(self, step: Step) -> None:
@@ -110,16 +116,22 @@ class Actions:
 
         def ready() -> bool:
             states = self._slurm.nodes()
-            ours = [state.name for state in states if "DRAIN" in state.flags and state.reason.startswith("ai-how")]
+            ours = [
+                state.name for state in states if "DRAIN" in state.flags and state.reason.startswith("ai-how")
+            ]
             if ours:
                 self._slurm.resume(hostlist(ours))
             waiting[:] = [
-                state.name for state in states if not state.usable and not _of_administrator(state.flags, state.reason)
+                state.name
+                for state in states
+                if not state.usable and not _of_administrator(state.flags, state.reason)
             ]
             return not waiting
 
         try:
-            wait_until(ready, what="the registration of every node", timeout=REGISTER_SECONDS, clock=self._clock)
+            wait_until(
+                ready, what="the registration of every node", timeout=REGISTER_SECONDS, clock=self._clock
+            )
         except AiHowError as error:
             raise StepFailed(
                 f"{len(waiting)} nodes did not register with slurmctld: {hostlist(waiting)}",

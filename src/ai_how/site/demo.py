@@ -15,8 +15,8 @@ from ai_how import __version__
 from ai_how.errors import AiHowError
 from ai_how.jobs.control import RecipeFile, find_recipe
 from ai_how.jobs.model import JobFolder, JobRecord
-from ai_how.serving.replicas import ReplicaResources
 from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS
+from ai_how.serving.replicas import ReplicaResources
 from ai_how.site import work
 from ai_how.site.collect import host_facts, job_facts, site_facts, versions
 from ai_how.site.control import Site
@@ -169,12 +169,13 @@ def _serve(site: Site, line: Timeline, tuned: Ended) -> tuple[tuple[ModelFacts, 
         outcome.append(f"{model.path.stat().st_size / 1e6:.1f} MB")
     with line.phase("serve it", "serve") as outcome:
         status = work.serve(site, reference, ReplicaResources(time_limit="00:30:00"), line.reporter.note)
-        outcome.append(f"job {status.wanted.job_id} on {status.node}")
+        job_id = status.wanted.job_id or 0
+        outcome.append(f"job {job_id} on {status.node}")
     facts = ModelFacts(name, int(version), work.ENGINE, model.path.stat().st_size)
     with line.phase("ask it through the gateway", "serve") as outcome:
         answers = list(_ask(site, name, tuned.folder.model))
         outcome.append(f"{sum(answer.right for answer in answers)} of {len(answers)} answers right")
-    job = job_facts(site, status.wanted.job_id, "serve")
+    job = job_facts(site, job_id, "serve")
     if not answers or all(not answer.answered for answer in answers):
         raise AiHowError(f"the model '{name}' gave no answer", todo="`ai-how ps` shows its replica.")
     return (facts, job), answers
@@ -204,11 +205,11 @@ def _chosen(exam: Path) -> Sequence[tuple[str, str]]:
 
 def _job(site: Site, file: RecipeFile, part: Part, line: Timeline) -> Ended:
     record = work.submit(site, file, line.reporter.note)
-    record = work.wait(site, record, lambda job: line.reporter.note(f"job {job.id} is {job.state.lower()} {job.nodes}"))
+    record = work.wait(
+        site, record, lambda job: line.reporter.note(f"job {job.id} is {job.state.lower()} {job.nodes}")
+    )
     found = work.jobs_of(site).record(record.job_id)
     if found is None:
         raise AiHowError(f"the record of job {record.job_id} is gone")
     folder = found[0]
-    return Ended(
-        folder, record, job_facts(site, record.job_id, part), json.loads(folder.result.read_text())
-    )
+    return Ended(folder, record, job_facts(site, record.job_id, part), json.loads(folder.result.read_text()))

@@ -17,11 +17,10 @@ def foreign(root: Path, sites: Path) -> Mapping[int, str]:
     taken: dict[int, str] = {}
     for file in sites.glob("*/state/ports.json"):
         if file.parent.parent != root:
-            taken.update({port: f"the site '{file.parent.parent.name}'" for port in _recorded(file)})
+            taken.update(dict.fromkeys(_recorded(file), f"the site '{file.parent.parent.name}'"))
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.status != psutil.CONN_LISTEN or connection.pid in own:
-            continue
-        taken[connection.laddr.port] = _holder(connection.pid)
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.pid not in own:
+            taken[connection.laddr.port] = _holder(connection.pid)
     return taken
 
 

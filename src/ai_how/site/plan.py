@@ -78,7 +78,9 @@ def _running(service: Service, found: Observation) -> Step:
 def _removals(observed: Observed, base: tuple[str, ...]) -> Iterator[Step]:
     for name in observed.extra:
         if name.startswith(_NODE):
-            drain = Step(Action.DRAIN, name, "the file has no such node any more; its jobs may end first", base)
+            drain = Step(
+                Action.DRAIN, name, "the file has no such node any more; its jobs may end first", base
+            )
             yield drain
             yield Step(Action.REMOVE, name, "the file has no such node any more", (drain.id,))
         else:

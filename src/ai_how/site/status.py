@@ -52,7 +52,11 @@ class Status:
             "nodes": None
             if self.nodes is None
             else [
-                {"name": node.name, "state": "+".join([node.state, *sorted(node.flags)]), "reason": node.reason or None}
+                {
+                    "name": node.name,
+                    "state": "+".join([node.state, *sorted(node.flags)]),
+                    "reason": node.reason or None,
+                }
                 for node in self.nodes
             ],
             "addresses": dict(self.addresses),

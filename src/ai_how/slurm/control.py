@@ -52,7 +52,12 @@ class Slurm:
         """Jobs from accounting, oldest first; all of the cluster's when no id is given."""
         chosen = [f"--jobs={job_id}"] if job_id else ["--starttime=1970-01-02", "--allusers"]
         answer = self._call(
-            "sacct", "--parsable2", "--noheader", "--allocations", f"--format={','.join(parse.SACCT_FIELDS)}", *chosen
+            "sacct",
+            "--parsable2",
+            "--noheader",
+            "--allocations",
+            f"--format={','.join(parse.SACCT_FIELDS)}",
+            *chosen,
         )
         return list(parse.sacct_jobs(answer.stdout))
 

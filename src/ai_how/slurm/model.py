@@ -45,7 +45,8 @@ class Partition:
 class ClusterConfig:
     """All that ``slurm.conf``, ``gres.conf`` and ``slurmdbd.conf`` are rendered from.
 
-    ``version`` is Slurm's own, major and minor: 22.05 is (22, 5).
+    ``version`` is Slurm's own, major and minor: 22.05 is (22, 5). ``address`` is the loopback address that the name
+    ``host`` stands for; None when it stands for another or for none.
     """
 
     name: str
@@ -63,6 +64,12 @@ class ClusterConfig:
     partitions: tuple[Partition, ...]
     plugin_folder: Path | None = None
     version: tuple[int, int] = (22, 5)
+    address: str | None = "127.0.0.1"
+
+    @property
+    def node_address(self) -> str:
+        """Where every daemon of the cluster is reached."""
+        return self.address or "127.0.0.1"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ ACCOUNTING_FIELDS = (
 def fields(line: str) -> dict[str, str]:
     """``Key=value`` pairs of one ``scontrol --oneliner`` line; a value may hold spaces and equals signs."""
     keys = list(re.finditer(r"(?:^|\s)([A-Za-z][A-Za-z0-9:_/]*)=", line))
-    found = {}
+    found: dict[str, str] = {}
     for here, after in zip(keys, [*keys[1:], None], strict=True):
         end = after.start() if after else len(line)
         found.setdefault(here.group(1), line[here.end() : end].strip())
@@ -94,7 +94,8 @@ def accounting(text: str) -> Mapping[int, Accounting]:
                 nodes=facts["NodeList"],
             )
     return {
-        job_id: Accounting(**{**vars(entry), "max_rss_bytes": memory[job_id]}) for job_id, entry in jobs.items()
+        job_id: Accounting(**{**vars(entry), "max_rss_bytes": memory[job_id]})
+        for job_id, entry in jobs.items()
     }
 
 

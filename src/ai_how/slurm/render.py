@@ -13,14 +13,14 @@ def slurm_conf(config: ClusterConfig) -> str:
     lines = [
         "# Rendered by ai-how from cluster.yaml; changes made here are lost at the next `ai-how up`.",
         f"ClusterName={config.name}",
-        f"SlurmctldHost={config.host}(127.0.0.1)",
+        f"SlurmctldHost={config.host}({config.node_address})",
         f"SlurmctldPort={config.slurmctld_port}",
         f"SlurmUser={config.user}",
         f"SlurmdUser={config.user}",
-        # Without these two the daemons listen on every interface.
-        "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny",
+        *_loopback_only(config),
         "AuthType=auth/munge",
-        f"AuthInfo=socket={config.munge_socket}",
+        # A requeued job waits until its former credentials have expired: by default two minutes.
+        f"AuthInfo=socket={config.munge_socket},cred_expire=30",
         "CredType=cred/munge",
         f"StateSaveLocation={config.state}",
         f"SlurmdSpoolDir={config.spool}/%n",
@@ -46,7 +46,7 @@ def slurm_conf(config: ClusterConfig) -> str:
         "SchedulerParameters=bf_interval=5,batch_sched_delay=0",
         "MailProg=/bin/true",
         "AccountingStorageType=accounting_storage/slurmdbd",
-        "AccountingStorageHost=127.0.0.1",
+        f"AccountingStorageHost={config.node_address}",
         f"AccountingStoragePort={config.slurmdbd_port}",
         # With munge, this is how Slurm's own clients are told the socket for slurmdbd.
         f"AccountingStoragePass={config.munge_socket}",
@@ -85,7 +85,8 @@ def slurmdbd_conf(config: ClusterConfig, *, storage_user: str) -> str:
         "AuthType=auth/munge",
         f"AuthInfo=socket={config.munge_socket}",
         "DbdHost=localhost",
-        "DbdAddr=127.0.0.1",
+        f"DbdAddr={config.node_address}",
+        *_loopback_only(config),
         f"DbdPort={config.slurmdbd_port}",
         f"SlurmUser={config.user}",
         "StorageType=accounting_storage/mysql",
@@ -128,13 +129,22 @@ def _ranges(numbers: list[int]) -> Iterable[tuple[int, int]]:
     yield start, previous
 
 
+def _loopback_only(config: ClusterConfig) -> Iterable[str]:
+    """Without this the daemons listen on every interface; with it on the address that the host's name stands for.
+
+    So it is only said where that address is a loopback one.
+    """
+    if config.address is not None:
+        yield "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"
+
+
 def _nodes(config: ClusterConfig) -> Iterable[str]:
     for node in config.nodes:
-        yield " ".join(_node(node, config.host))
+        yield " ".join(_node(node, config))
 
 
-def _node(node: Node, host: str) -> Iterable[str]:
-    yield f"NodeName={node.name} NodeHostname={host} NodeAddr=127.0.0.1 Port={node.port}"
+def _node(node: Node, config: ClusterConfig) -> Iterable[str]:
+    yield f"NodeName={node.name} NodeHostname={config.host} NodeAddr={config.node_address} Port={node.port}"
     yield f"CPUs={node.cpus} RealMemory={node.memory_mb}"
     if node.gres:
         yield f"Gres={gres_count(node.gres)}"

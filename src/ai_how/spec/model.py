@@ -82,11 +82,15 @@ class ComputeNodes(Frozen):
 
 
 class Partition(Frozen):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")] = Field(description="Slurm's partition name.")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")] = Field(
+        description="Slurm's partition name."
+    )
     nodes: Annotated[int, Field(ge=1)] | None = Field(
         None, description="How many of the nodes it spans, from the first; all of them when left out."
     )
-    max_time: Time | None = Field(None, description="Time limit of this partition; max_job_time when left out.")
+    max_time: Time | None = Field(
+        None, description="Time limit of this partition; max_job_time when left out."
+    )
 
 
 def _partition(value: Any) -> Any:
@@ -95,10 +99,16 @@ def _partition(value: Any) -> Any:
 
 class SlurmConfig(Frozen):
     partitions: tuple[Annotated[Partition, BeforeValidator(_partition)], ...] = Field(
-        (Partition(name="main"),), min_length=1, description="Partitions: a name, or a mapping with its limits."
+        (Partition(name="main"),),
+        min_length=1,
+        description="Partitions: a name, or a mapping with its limits.",
     )
-    default_partition: str | None = Field(None, description="Partition of jobs that name none; the first one.")
-    max_job_time: Time = Field("24:00:00", description="The longest time limit of a job, in Slurm's notation.")
+    default_partition: str | None = Field(
+        None, description="Partition of jobs that name none; the first one."
+    )
+    max_job_time: Time = Field(
+        "24:00:00", description="The longest time limit of a job, in Slurm's notation."
+    )
     default_job_time: Time = Field("01:00:00", description="Time limit of jobs that ask for none.")
 
 
@@ -118,7 +128,9 @@ class PostgreSQL(Frozen):
 
 
 class ObjectStore(Frozen):
-    port: Port | None = Field(None, description="Port of the S3 API on loopback; chosen and kept when left out.")
+    port: Port | None = Field(
+        None, description="Port of the S3 API on loopback; chosen and kept when left out."
+    )
 
 
 class MLflow(Frozen):
@@ -149,7 +161,9 @@ class Clusters(Frozen):
 class SiteSpec(Frozen):
     version: Literal["1.0"] = Field(description="Version of this file's shape, in quotes.")
     metadata: Metadata = Field(description="Name and description.")
-    global_: Global = Field(default_factory=Global, alias="global", description="What concerns both clusters.")
+    global_: Global = Field(
+        default_factory=Global, alias="global", description="What concerns both clusters."
+    )
     clusters: Clusters = Field(description="The two sides of the site.")
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -107,7 +106,8 @@ def _at(positions: Mapping[Path, Position], path: Path) -> tuple[int, int]:
 def _positions(node: Any, path: Path) -> Iterator[tuple[Path, Position]]:
     if isinstance(node, CommentedMap):
         for key, value in node.items():
-            line, column = node.lc.value(key) if not isinstance(value, (CommentedMap, CommentedSeq)) else node.lc.key(key)
+            nested = isinstance(value, (CommentedMap, CommentedSeq))
+            line, column = node.lc.key(key) if nested else node.lc.value(key)
             yield (*path, key), Position(line + 1, column + 1)
             yield from _positions(value, (*path, key))
     elif isinstance(node, CommentedSeq):
@@ -151,7 +151,11 @@ def _problem(
         todo = field.description if field is not None else None
     else:
         value = detail["input"]
-        shown = "" if isinstance(value, (dict, tuple, list)) or str(value) in detail["msg"] else f", not {value!r}"
+        shown = (
+            ""
+            if isinstance(value, (dict, tuple, list)) or str(value) in detail["msg"]
+            else f", not {value!r}"
+        )
         text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
         text = text if detail["type"] == "value_error" else f"'{where}' {text}"
         message = text + shown
@@ -182,7 +186,8 @@ def _fields_at(model: type[BaseModel], path: Path) -> dict[str, Any]:
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The model inside Optional[...], tuple[..., ...] and Annotated[...]."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+    # `tuple[X, ...]` is an instance of `type` in some versions of Python; what has an origin is looked into.
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return annotation if issubclass(annotation, BaseModel) else None
     for inner in typing.get_args(annotation):
         if (found := _model_in(inner)) is not None:

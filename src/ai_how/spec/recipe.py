@@ -21,7 +21,9 @@ def _memory(value: object) -> object:
 class Runtime(Frozen):
     """Where a job's Python comes from: exactly one of the three kinds."""
 
-    venv: str | None = Field(None, description="A kept virtual environment that AI-HOW builds, such as torch.")
+    venv: str | None = Field(
+        None, description="A kept virtual environment that AI-HOW builds, such as torch."
+    )
     image: str | None = Field(None, description="Path of an Apptainer image whose python runs the script.")
     modules: tuple[str, ...] = Field((), description="Environment modules to load before.")
     path: str | None = Field(None, description="An existing environment: the folder that holds bin/python.")

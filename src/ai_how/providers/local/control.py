@@ -39,8 +39,8 @@ class LocalProvider:
             info = known.get(service.name)
             if info is None or info.state in _DOWN:
                 made = service.initialisation is None or service.initialisation.target.exists()
-                defined = render.program_file(self._layout, service.name).exists()
-                state = State.STOPPED if made and defined else State.ABSENT
+                known_of = render.program_file(self._layout, service.name).exists()
+                state = State.STOPPED if made and known_of else State.ABSENT
                 observations[service.name] = Observation(service.name, state)
             elif info.state in _FAILED:
                 detail = info.spawn_error or f"supervisord says {info.state}"
@@ -163,7 +163,9 @@ class LocalProvider:
 
     def _define(self, service: Service) -> None:
         _place(service)
-        write(File(render.program_file(self._layout, service.name), render.program_conf(self._layout, service)))
+        write(
+            File(render.program_file(self._layout, service.name), render.program_conf(self._layout, service))
+        )
 
     def _start(self, service: Service) -> None:
         self._supervisor.remove(service.name)

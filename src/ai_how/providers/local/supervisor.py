@@ -56,7 +56,9 @@ class Supervisor:
     def processes(self) -> Mapping[str, ProcessInfo]:
         """Every process it knows, by name."""
         return {
-            info["name"]: ProcessInfo(info["name"], info["statename"], info["pid"], info["start"], info["spawnerr"])
+            info["name"]: ProcessInfo(
+                info["name"], info["statename"], info["pid"], info["start"], info["spawnerr"]
+            )
             for info in self._call(lambda rpc: rpc.getAllProcessInfo())
         }
 

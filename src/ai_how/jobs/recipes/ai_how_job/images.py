@@ -62,7 +62,7 @@ def learn(
             speed = seen / (time.perf_counter() - began)
             training.log(loss=training.mean(loss), accuracy=_accuracy(net, test), samples_per_second=speed)
         facts = _facts(training.history)
-        training.finish(net, _card(name, facts), **facts)
+        training.finish(net, _card(name, facts), held_out=held_out, **facts)
 
 
 def _epoch(
