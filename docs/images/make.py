@@ -31,6 +31,10 @@ QUIET = (
 MOST_BYTES = 250_000
 
 
+WIDTH, ABOVE, A_PHASE = 1100, 868, 32
+"""In points of the page: its width, all that is not a line of the timeline, and such a line."""
+
+
 def main() -> int:
     """Take the picture; the exit code."""
     parser = argparse.ArgumentParser(
@@ -41,9 +45,6 @@ def main() -> int:
     parser.add_argument(
         "--output", type=Path, help="default: report.png or report-dark.png beside this script"
     )
-    parser.add_argument(
-        "--size", default="1100,1330", help="width and height in points of the page (default %(default)s)"
-    )
     options = parser.parse_args()
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
@@ -52,17 +53,34 @@ def main() -> int:
         parser.error(f"{options.report} is no file")
     name = "report-dark.png" if options.dark else "report.png"
     output = (options.output or Path(__file__).parent / name).resolve()
-    with tempfile.TemporaryDirectory() as profile:
-        argv = [browser, *QUIET, f"--user-data-dir={profile}", f"--window-size={options.size}"]
-        argv += [
-            "--force-device-scale-factor=1.5",
-            f"--blink-settings=preferredColorScheme={0 if options.dark else 1}",
-        ]
-        argv += [f"--screenshot={output}", options.report.resolve().as_uri()]
-        subprocess.run(argv, check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    page = options.report.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder, "top.html")
+        top.write_text(top_of(page), encoding="utf-8")
+        take(browser, top, output, ABOVE + A_PHASE * page.count('class="phase"'), dark=options.dark)
     size = output.stat().st_size
     print(f"{output}: {size / 1000:.0f} kB")
     return 0 if size <= MOST_BYTES else 1
+
+
+def top_of(page: str) -> str:
+    """The page with nothing below the timeline."""
+    return page.replace("</style>", "main > :nth-child(n + 3), footer { display: none } </style>", 1)
+
+
+def take(browser: str, page: Path, output: Path, height: int, *, dark: bool) -> None:
+    """The page as a picture."""
+    argv = [
+        browser,
+        *QUIET,
+        f"--user-data-dir={page.parent / 'profile'}",
+        f"--window-size={WIDTH},{height}",
+        "--force-device-scale-factor=1.5",
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        f"--screenshot={output}",
+        page.as_uri(),
+    ]
+    subprocess.run(argv, check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ def plain(text: str) -> str:
         (words.duration(151.2), "2 min 31 s"),
         (words.duration(3725), "1 h 2 min"),
         (words.milliseconds(4.26), "4.3 ms"),
+        (words.milliseconds(12_345), "12.3 s"),
         (words.memory(411_041_792), "392 MiB"),
         (words.memory(None), "not recorded"),
         (words.loss(0.00001234), "1.2e-05"),
@@ -94,6 +95,7 @@ def plain(text: str) -> str:
         (words.node_list(("node01", "node02", "node03")), "node01–03"),
         (words.node_list(("node01", "node03", "node04")), "node01, node03, node04"),
         (words.node_list(("a", "b", "c")), "a, b, c"),
+        (words.node_list(("n1", "n2", "n3", "n7", "gpu8", "gpu9", "gpu10")), "n1–3, n7, gpu8–10"),
         (words.node_list(()), ""),
     ],
 )

@@ -13,11 +13,10 @@ from ai_how.site.report.model import Device, JobFacts, Node, Service, SiteFacts
 from ai_how.site.report.words import count, node_list
 
 _SHOWN_NODES = 8
-_SHOWN_SLOTS = 8
 _NODE, _SERVICE, _GAP, _HEAD, _PAD = 92, 46, 12, 46, 16
 _TALLEST_SERVICE = 96
-_LETTER = 6.9
-"""About how wide a letter of the small type is."""
+_LETTER, _STRONG_LETTER = 6.9, 8.8
+"""About how wide a letter of the small type and of the strong one is."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,8 @@ def _hpc(site: SiteFacts, jobs: Sequence[JobFacts], at: Layout) -> Markup:
         _text(line, box.x + _PAD, y + 22 * number, box.width - 2 * _PAD, "small")
         for number, line in enumerate(lines)
     ]
-    return join(_frame(box, "hpc", f"Slurm, {count(len(site.nodes), 'node')}"), *cards, *texts)
+    devices = f", {_named(site.devices)}" if site.devices else ""
+    return join(_frame(box, "hpc", f"Slurm, {count(len(site.nodes), 'node')}{devices}"), *cards, *texts)
 
 
 def _frame(box: Box, name: str, what: str) -> Markup:
@@ -193,22 +193,35 @@ def _node(node: Node, jobs: Sequence[JobFacts], box: Box) -> Markup:
         "g",
         _rect(box, "card", 9),
         _text(node.name, box.x + 14, box.y + 25, box.width - 60, "strong"),
-        _text(size, box.x + 14, box.y + 45, box.width - 28, "small"),
+        _text(size, box.x + 14, box.y + 45, box.width - 18, "small"),
         *dots,
         _slots(node.devices, box),
     )
 
 
 def _slots(devices: Sequence[Device], box: Box) -> Markup:
-    y, x, pieces = box.y + 58, box.x + 14, []
+    """A square a device, smaller when they are many; what they are beside them where there is room."""
     slots = [device for device in devices for _ in range(device.count)]
-    for device in slots[:_SHOWN_SLOTS]:
-        kind = "slot simulated" if device.simulated else "slot"
-        pieces.append(_rect(Box(x, y, 18, 18), kind, 4))
-        x += 23
-    words = ", ".join(f"{device.count} × {device.model}" for device in devices) or "no devices"
-    room = box.x + box.width - x - 10
-    return join(*pieces, _text(words, x + (5 if slots else 0), y + 13, room, "small"))
+    side, gap = (18, 5) if len(slots) <= 4 else (10, 3)
+    fitting = int((box.width - 24) // (side + gap))
+    y = box.y + 67 - side / 2
+    squares = [
+        _rect(
+            Box(box.x + 14 + number * (side + gap), y, side, side),
+            "slot simulated" if device.simulated else "slot",
+            side / 4.5,
+        )
+        for number, device in enumerate(slots[:fitting])
+    ]
+    x = box.x + 14 + len(squares) * (side + gap) + (4 if slots else 0)
+    named = _named(devices) or "no devices"
+    if x + len(named) * _LETTER > box.x + box.width:
+        return join(element("g", element("title", named), *squares))
+    return join(*squares, element("text", named, x=x, y=box.y + 71.5, class_="small"))
+
+
+def _named(devices: Sequence[Device]) -> str:
+    return ", ".join(f"{device.count} × {device.model}" for device in devices)
 
 
 def _cloud(site: SiteFacts, at: Layout) -> Markup:
@@ -253,7 +266,7 @@ def _rect(box: Box, class_: str, rx: float) -> Markup:
 
 def _text(words: str, x: float, y: float, room: float, class_: str) -> Markup:
     """Text cut to the room there is; all of it as the title."""
-    most = max(int(room / _LETTER), 3)
+    most = max(int(room / (_STRONG_LETTER if class_ == "strong" else _LETTER)), 3)
     if len(words) <= most:
         return element("text", words, x=x, y=y, class_=class_)
     return element("text", element("title", words), words[: most - 1] + "…", x=x, y=y, class_=class_)

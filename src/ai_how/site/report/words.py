@@ -22,6 +22,9 @@ def duration(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
+    """``8.7 ms``, ``120 ms``, and seconds from ten thousand on."""
+    if value >= 9999.5:
+        return seconds(value / 1000)
     return f"{value:.0f}{THIN}ms" if value >= 9.95 else f"{value:.1f}{THIN}ms"
 
 
@@ -63,13 +66,25 @@ def count(number: int, noun: str) -> str:
 
 
 def node_list(names: tuple[str, ...]) -> str:
-    """``node01–04`` for names that follow one another, otherwise all of them."""
-    if len(names) < 3:
-        return ", ".join(names)
-    stems = {name.rstrip("0123456789") for name in names}
-    digits = [name[len(next(iter(stems))) :] for name in names]
-    if len(stems) == 1 and all(digits):
-        numbers = [int(text) for text in digits]
-        if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
-            return f"{names[0]}–{digits[-1]}"
-    return ", ".join(names)
+    """``node01–04, node07``: three or more that follow one another are written as a range."""
+    groups: list[list[str]] = []
+    for name in names:
+        if groups and _follows(name, groups[-1][-1]):
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return ", ".join(
+        f"{group[0]}–{_number(group[-1])}" if len(group) > 2 else ", ".join(group) for group in groups
+    )
+
+
+def _follows(name: str, before: str) -> bool:
+    number, last = _number(name), _number(before)
+    if not number or not last or name.removesuffix(number) != before.removesuffix(last):
+        return False
+    return int(number) == int(last) + 1
+
+
+def _number(name: str) -> str:
+    """The digits at the end of a name."""
+    return name[len(name.rstrip("0123456789")) :]
