@@ -66,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`head`, a pager) has seen enough.
         sys.stderr.close()
         return 0
+    except Exception as error:
+        from ai_how.cli.output import print_error, unexpected
+
+        failure = unexpected(error)
+        print_error(failure, as_json="--json" in words)
+        return failure.exit_code
 
 
 def _dispatch(words: list[str]) -> int:

@@ -73,6 +73,24 @@ def print_error(error: AiHowError, *, as_json: bool = False) -> None:
     err.print(text)
 
 
+def unexpected(error: Exception) -> AiHowError:
+    """What nobody foresaw, as an error all the same; its traceback is kept in a file, for whoever mends it."""
+    import tempfile
+    import traceback
+
+    if isinstance(error, OSError) and error.strerror:
+        where = str(error.filename) if error.filename else None
+        return AiHowError(f"the system refused: {error.strerror}", where=where)
+    with tempfile.NamedTemporaryFile("w", prefix="ai-how-", suffix=".log", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    return AiHowError(
+        f"an error that nobody foresaw: {type(error).__name__}: {error}",
+        where=file.name,
+        cause="this is a mistake in ai-how itself",
+        todo="Please report it with the file named above. Nothing was lost: the same command can be run again.",
+    )
+
+
 class PlanProgress:
     """Shows a plan being carried out: one line a step as it ends, and on a terminal the steps under way."""
 

@@ -95,10 +95,10 @@ class Service:
     """A daemon of the site, in the foreground of its supervisor.
 
     ``reads`` are files of other services that must be there before it starts, but whose change is no reason to
-    restart it; ``after`` names the services that must be healthy before it starts; ``settle`` is run each time it
-    has become healthy; ``account`` is the user it runs as when that is not the site's own;
-    ``stop_seconds`` is how long it may take to end before it is killed, ``start_seconds`` how long to become
-    healthy.
+    restart it. ``after`` names the services that must be healthy before it starts. ``settle`` is run each time
+    it has become healthy. ``account`` is the user it runs as when that is not the site's own. ``leaves`` are
+    files outside the site's folder that it does not remove itself. ``stop_seconds`` is how long it may take to
+    end before it is killed, ``start_seconds`` how long to become healthy.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Service:
     settle: tuple[Settle, ...] = ()
     account: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
+    leaves: tuple[Path, ...] = ()
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     start_seconds: float = 60.0

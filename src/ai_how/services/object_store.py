@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from ai_how.run import Command
 from ai_how.services.model import File, HttpProbe, Initialisation, Service, Setting, Settle
@@ -16,9 +18,28 @@ LISTENERS = (
 )  # fmt: skip
 
 
+#: Where SeaweedFS puts Unix sockets, named by their ports; it knows no other place and removes none at its end.
+SOCKET_FOLDER = Path("/tmp")
+_SOCKETS = {
+    "master.port.grpc": "master-grpc",
+    "volume.port.grpc": "volume-grpc",
+    "filer.port": "filer",
+    "filer.port.grpc": "filer-grpc",
+    "s3.port": "s3",
+    "s3.port.grpc": "s3-grpc",
+}
+_SOCKET = re.compile(r"seaweedfs-.*?(\d+)\.sock$")
+
+
 def port_name(flag: str) -> str:
     """The name under which the port of a listener is recorded."""
     return "object-store" if flag == "s3.port" else f"object-store-{flag.replace('.', '-')}"
+
+
+def socket_port(path: Path) -> int | None:
+    """The port that a socket file of SeaweedFS in :data:`SOCKET_FOLDER` belongs to; None for another file."""
+    match = _SOCKET.match(path.name)
+    return int(match.group(1)) if match else None
 
 
 def endpoint(setting: Setting) -> str:
@@ -76,6 +97,9 @@ def define(setting: Setting) -> Service:
             ),
         ),
         ports={port_name(flag): ports[port_name(flag)] for flag in LISTENERS},
+        leaves=tuple(
+            SOCKET_FOLDER / f"seaweedfs-{part}-{ports[port_name(flag)]}.sock" for flag, part in _SOCKETS.items()
+        ),
         # It waits fifteen seconds for streams that its own parts hold open. By then everything has long been
         # written, and it survives being killed; nobody should wait for that at each `down`.
         stop_seconds=3,

@@ -167,6 +167,9 @@ class Site:
             actions.park_jobs()
             reporter.note("stopping the daemons")
             self.provider.close()
+            for service in catalogue(self.setting()):
+                for path in service.leaves:
+                    path.unlink(missing_ok=True)
             self.state.journal(event="down")
 
     def destroy(self, reporter: Reporter | None = None) -> None:

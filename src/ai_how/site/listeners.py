@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
 from ai_how.providers.local.processes import marked
+from ai_how.services import object_store
 
 
 def foreign(root: Path, sites: Path) -> Mapping[int, str]:
@@ -21,7 +23,16 @@ def foreign(root: Path, sites: Path) -> Mapping[int, str]:
     for connection in psutil.net_connections(kind="tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.pid not in own:
             taken[connection.laddr.port] = _holder(connection.pid)
+    taken.update(_sockets_of_others())
     return taken
+
+
+def _sockets_of_others() -> Iterator[tuple[int, str]]:
+    """SeaweedFS cannot use a port whose socket file in /tmp is another user's, alive or left behind."""
+    for path in object_store.SOCKET_FOLDER.glob("seaweedfs-*.sock"):
+        port = object_store.socket_port(path)
+        if port is not None and path.stat(follow_symlinks=False).st_uid != os.geteuid():
+            yield port, f"another user's socket {path}"
 
 
 def _recorded(file: Path) -> list[int]:
