@@ -10,6 +10,8 @@ from ai_how.spec.recipe import Argument
 
 #: The word for "save, leave, and come back", agreed with ``ai_how_job.notice``.
 MARKER = "requeue"
+#: Seconds before the notice is passed on to the step, again and again until it has ended.
+REPEAT = 3
 
 
 def batch_script(submission: Submission) -> str:
@@ -79,6 +81,9 @@ def _environment(submission: Submission) -> Iterator[str]:
 
 
 def _steps(submission: Submission) -> Iterator[str]:
+    yield "# Heard from here on: before there is a step, the notice is kept for it."
+    yield "told="
+    yield "trap 'told=1' USR1"
     yield 'mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"'
     yield f'echo "$SLURM_JOB_ID" >{shlex.quote(str(submission.folder.path / "job_id"))}'
     yield f'rm -f "$AI_HOW_CHECKPOINT_DIR/{MARKER}"'
@@ -91,7 +96,7 @@ def _steps(submission: Submission) -> Iterator[str]:
             script = submission.recipe.script or ""
             yield from _step(_python(submission, script, *_words(submission.arguments)))
     yield f'if [ -e "$AI_HOW_CHECKPOINT_DIR/{MARKER}" ]; then'
-    yield '    scontrol requeue "$SLURM_JOB_ID"'
+    yield '    scontrol requeue "$SLURM_JOB_ID" || exit'
     yield "    exit 0"
     yield "fi"
     yield 'exit "$status"'
@@ -110,9 +115,7 @@ def _train(submission: Submission) -> Iterator[str]:
     )  # fmt: skip
     where = '--node-rank="$SLURM_NODEID" --master-addr="$0" --master-port="$1"'
     script = shlex.join([submission.recipe.script or "", *_words(submission.arguments)])
-    # USR1 must not end torchrun, which does not know it; the processes that it starts listen for themselves.
-    inner = f"trap '' USR1; exec {torchrun} {where} {script}"
-    yield from _step(f'bash -c {shlex.quote(inner)} "$master" "$port"')
+    yield from _step(f"{torchrun} {where} {script}", '"$master" "$port"')
 
 
 def _finetune(submission: Submission) -> Iterator[str]:
@@ -124,11 +127,23 @@ def _finetune(submission: Submission) -> Iterator[str]:
     yield from _step(f"{_python(submission, '-m', 'ai_how_job.finetune')} {config}")
 
 
-def _step(command: str) -> Iterator[str]:
-    """One step in the background, so that the shell hears USR1 at once and passes it on."""
-    yield f"srun --kill-on-bad-exit=1 {command} &"
+def _step(command: str, words: str = "") -> Iterator[str]:
+    """One step in the background, so that the shell hears USR1 at once and passes it on.
+
+    What does not know USR1 (torchrun; a script that has only just been started) must not end by it: it is ignored
+    until the processes that can save their work listen for themselves. So the notice is repeated until the step ends,
+    and not given before the step had the time to ignore it.
+    """
+    yield "pass_on() {"
+    yield f'    while sleep {REPEAT}; kill -0 "$step" 2>/dev/null; do'
+    yield '        scancel --signal=USR1 "$SLURM_JOB_ID"'
+    yield "    done"
+    yield "}"
+    inner = shlex.quote(f"trap '' USR1; exec {command}")
+    yield f"srun --kill-on-bad-exit=1 bash -c {inner} {words}".rstrip() + " &"
     yield "step=$!"
-    yield "trap 'scancel --signal=USR1 \"$SLURM_JOB_ID\"' USR1"
+    yield "trap 'trap \"\" USR1; pass_on &' USR1"
+    yield 'if [ -n "$told" ]; then kill -USR1 $$; fi'
     yield "# `wait` returns when the signal comes, too; the step has ended when it is gone."
     yield 'while wait "$step"; status=$?; kill -0 "$step" 2>/dev/null; do :; done'
 
