@@ -69,7 +69,7 @@ class Tracker:
             write_record(folder, record)
         for path in _artifacts(folder, record, job):
             self._tracking.artifacts(record.run_id, path)
-        facts = measured(entry)
+        facts = {**measured(entry), "slurm.restarts": float(job.restarts)}
         self._tracking.close(
             record.run_id,
             job.state,

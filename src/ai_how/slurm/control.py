@@ -62,9 +62,9 @@ class Slurm:
         return list(parse.sacct_jobs(answer.stdout))
 
     def accounting(self, job_ids: Sequence[int]) -> Mapping[int, Accounting]:
-        """What slurmdbd keeps of these jobs."""
+        """What slurmdbd keeps of these jobs, all their lives together."""
         answer = self._call(
-            "sacct", "--parsable2", "--noheader", f"--format={','.join(parse.ACCOUNTING_FIELDS)}",
+            "sacct", "--duplicates", "--parsable2", "--noheader", f"--format={','.join(parse.ACCOUNTING_FIELDS)}",
             f"--jobs={','.join(map(str, job_ids))}",
         )  # fmt: skip
         return parse.accounting(answer.stdout)

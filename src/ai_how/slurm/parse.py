@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ai_how.errors import CouldNotTell
 from ai_how.slurm.model import Accounting, Job, NodeState
@@ -75,7 +76,11 @@ def sacct_jobs(text: str) -> Iterator[Job]:
 
 
 def accounting(text: str) -> Mapping[int, Accounting]:
-    """Accounting by job from ``sacct`` with ``ACCOUNTING_FIELDS``; memory is the largest of the job's steps."""
+    """Accounting by job from ``sacct --duplicates`` with ``ACCOUNTING_FIELDS``.
+
+    A job that was requeued has an entry for each of its lives, the oldest first: times are added up, memory is the
+    largest of all steps, everything else is the last life's.
+    """
     jobs: dict[int, Accounting] = {}
     memory: dict[int, int] = {}
     for line in text.splitlines():
@@ -83,20 +88,18 @@ def accounting(text: str) -> Mapping[int, Accounting]:
         job_id = int(facts["JobIDRaw"].split(".")[0].split("_")[0])
         memory[job_id] = max(memory.get(job_id, 0), size(facts["MaxRSS"]))
         if facts["JobIDRaw"].isdigit():
+            before = jobs.get(job_id)
             jobs[job_id] = Accounting(
                 job_id=job_id,
                 state=facts["State"].split()[0],
                 exit_code=facts["ExitCode"],
-                elapsed_seconds=int(facts["ElapsedRaw"] or 0),
-                cpu_seconds=cpu_time(facts["TotalCPU"]),
+                elapsed_seconds=int(facts["ElapsedRaw"] or 0) + (before.elapsed_seconds if before else 0),
+                cpu_seconds=cpu_time(facts["TotalCPU"]) + (before.cpu_seconds if before else 0.0),
                 max_rss_bytes=0,
                 allocated=dict(pair.split("=", 1) for pair in facts["AllocTRES"].split(",") if "=" in pair),
                 nodes=facts["NodeList"],
             )
-    return {
-        job_id: Accounting(**{**vars(entry), "max_rss_bytes": memory[job_id]})
-        for job_id, entry in jobs.items()
-    }
+    return {job_id: replace(entry, max_rss_bytes=memory[job_id]) for job_id, entry in jobs.items()}
 
 
 def nodes(text: str) -> Iterator[NodeState]:

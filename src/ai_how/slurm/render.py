@@ -43,7 +43,8 @@ def slurm_conf(config: ClusterConfig) -> str:
         "MinJobAge=3600",
         "MessageTimeout=30",
         "SlurmdTimeout=120",
-        "SchedulerParameters=bf_interval=5,batch_sched_delay=0",
+        # A job whose waiting time is over starts when the scheduler looks next: by default once a minute.
+        "SchedulerParameters=sched_interval=5,bf_interval=5,batch_sched_delay=0",
         "MailProg=/bin/true",
         "AccountingStorageType=accounting_storage/slurmdbd",
         f"AccountingStorageHost={config.node_address}",
