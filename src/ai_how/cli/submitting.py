@@ -95,8 +95,8 @@ def _told(args: argparse.Namespace, facts: dict[str, Any]) -> None:
 def _changed(file: RecipeFile, args: argparse.Namespace) -> RecipeFile:
     """The recipe with what the command line changes of it, checked again as a whole."""
     from ai_how.jobs.control import RecipeFile
-    from ai_how.spec.parse import Position, validate
-    from ai_how.spec.recipe import Recipe
+    from ai_how.spec.parse import Position
+    from ai_how.spec.recipe import check_recipe
 
     recipe = file.recipe
     asked = dict(pair.split("=", 1) if "=" in pair else _no_pair(pair) for pair in args.settings)
@@ -108,7 +108,7 @@ def _changed(file: RecipeFile, args: argparse.Namespace) -> RecipeFile:
     facts = recipe.model_dump(exclude_none=True)
     facts["arguments"] = {**facts["arguments"], **asked}
     facts["resources"] = {**facts["resources"], **given}
-    changed = validate(Recipe, facts, {(): Position(1, 1)}, "the command line")
+    changed = check_recipe(facts, {(): Position(1, 1)}, "the command line")
     return RecipeFile(changed, file.path)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ai_how.errors import Problem, SpecError
 from ai_how.spec import walltime
 from ai_how.spec.model import Frozen, Time
-from ai_how.spec.parse import load, nearest, validate
+from ai_how.spec.parse import Path, Position, load, nearest, validate
 
 Argument = str | int | float | bool
+#: A word that can stand behind two dashes.
+ArgumentName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
 
 
 def _memory(value: object) -> object:
@@ -73,7 +76,9 @@ class Recipe(Frozen):
     description: str = Field("", description="One line about it.")
     script: str | None = Field(None, description="The script that train and evaluate run.")
     prepare: str | None = Field(None, description="The script that runs before fine-tuning.")
-    arguments: dict[str, Argument] = Field(default_factory=dict, description="Arguments of the script.")
+    arguments: dict[ArgumentName, Argument] = Field(
+        default_factory=dict, description="Arguments of the script."
+    )
     environment: Runtime = Field(description="Where its Python comes from.")
     resources: Resources = Field(default_factory=Resources, description="What it asks Slurm for.")
     notice: int = Field(60, ge=1, description="Seconds before the time limit at which the job is told.")
@@ -95,6 +100,11 @@ class Recipe(Frozen):
 def parse_recipe(text: str, name: str) -> Recipe:
     """A recipe from its text. Raises :class:`SpecError` with every mistake in it."""
     data, positions = load(text, name)
+    return check_recipe(data, positions, name)
+
+
+def check_recipe(data: Any, positions: Mapping[Path, Position], name: str) -> Recipe:
+    """A recipe from plain data, checked as a whole. Raises :class:`SpecError`."""
     recipe = validate(Recipe, data, positions, name)
     if _shorter(recipe):
         at = nearest(positions, ("notice",))
