@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`head`, a pager) has seen enough.
         sys.stderr.close()
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the one catch at the top: nobody is shown a traceback
         from ai_how.cli.output import print_error, unexpected
 
         failure = unexpected(error)

@@ -38,8 +38,7 @@ class DemoProgress(PlanProgress):
 def run(args: argparse.Namespace) -> int:
     from ai_how.site.demo import run_demo
     from ai_how.site.report import html
-
-    summary = repr
+    from ai_how.site.report.terminal import closing
 
     site, folder = _site()
     report = (args.report or folder / "report.html").absolute()
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(facts.as_json())
         return 0
-    out.print(summary(facts), soft_wrap=False)
+    out.print(closing(facts), soft_wrap=False)
     if args.keep:
         out.print(f"The site is up: cd {folder} && ai-how status")
     return 0
