@@ -50,42 +50,30 @@ def define(setting: Setting) -> Service:
         purpose="the database behind MLflow",
         argv=(
             setting.program("postgres"),
-            "-D",
-            str(data),
-            "-p",
-            str(port),
-            "-c",
-            "listen_addresses=127.0.0.1",
-            "-c",
-            f"unix_socket_directories={socket_folder(layout)}",
-        ),  # fmt: skip
+            f"-D{data}",
+            f"-p{port}",
+            "-clisten_addresses=127.0.0.1",
+            f"-cunix_socket_directories={socket_folder(layout)}",
+        ),
         env=env,
         folders=(data.parent, socket_folder(layout)),
         files=(
             File(password_file(layout), f"127.0.0.1:{port}:*:{ROLE}:{setting.secrets['postgresql']}\n"),
             File(password, setting.secrets["postgresql"] + "\n", account=account),
         ),
-        initialisation=Initialisation(
-            data,
-            (
-                Command(
-                    (
-                        setting.program("initdb"),
-                        f"--pgdata={aside(data)}",
-                        f"--username={ROLE}",
-                        "--auth=scram-sha-256",
-                        f"--pwfile={password}",
-                        "--encoding=UTF8",
-                        "--locale=C.UTF-8",
-                    ),
-                    env=env,
-                    user=account,
-                ),
-            ),
-        ),
+        initialisation=_initialisation(setting, data, password, account),
         account=account,
         probe=CommandProbe(Command((*psql, "--command=SELECT 1"), env=client_env, timeout=5)),
         settle=(Settle(create),),
         ports={"postgresql": port},
         stop_signal="INT",
     )
+
+
+def _initialisation(setting: Setting, data: Path, password: Path, account: str | None) -> Initialisation:
+    words = (
+        setting.program("initdb"), f"--pgdata={aside(data)}", f"--username={ROLE}", "--auth=scram-sha-256",
+        f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8",
+    )  # fmt: skip
+    env = {**setting.program_env("initdb"), "LC_ALL": "C.UTF-8"}
+    return Initialisation(data, (Command(words, env=env, user=account),))
