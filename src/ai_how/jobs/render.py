@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from ai_how.jobs.model import Submission
+from ai_how.slurm.batch import sbatch_option
 from ai_how.spec.recipe import Argument
 
 #: The word for "save, leave, and come back", agreed with ``ai_how_job.notice``.
@@ -18,7 +19,8 @@ def batch_script(submission: Submission) -> str:
     """The script that sbatch is given.
 
     Slurm tells it of the coming time limit by USR1; it passes that on to the job's processes, waits until they
-    have saved their work and left, and has the job requeued.
+    have saved their work and left, and has the job requeued. Raises :class:`AiHowError` for a value that cannot stand
+    in a batch script.
     """
     return "\n".join(
         [
@@ -54,7 +56,7 @@ def _options(submission: Submission) -> Iterator[str]:
     }
     for name, value in options.items():
         if value is not None:
-            yield f"#SBATCH --{name}={value}"
+            yield sbatch_option(name, str(value))
     yield "#SBATCH --requeue"
 
 
@@ -70,6 +72,7 @@ def _environment(submission: Submission) -> Iterator[str]:
         "PYTHONUNBUFFERED": 1,
         "OMP_NUM_THREADS": submission.recipe.resources.cpus_per_task,
         "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
         "DO_NOT_TRACK": 1,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "HF_HUB_DISABLE_TELEMETRY": 1,

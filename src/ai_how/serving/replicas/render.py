@@ -8,9 +8,9 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from ai_how.errors import AiHowError
 from ai_how.serving.engines import Launch
 from ai_how.serving.replicas.model import ReplicaResources
+from ai_how.slurm.batch import sbatch_option
 
 LAUNCHER = "replica_launcher.py"
 LAUNCH_FILE = "launch.json"
@@ -43,7 +43,7 @@ def batch_script(*, name: str, folder: Path, log: str, python: Path, resources: 
         "output": log,
         "open-mode": "append",
     }
-    lines = [_option(key, value) for key, value in options.items() if value is not None]
+    lines = [sbatch_option(key, value) for key, value in options.items() if value is not None]
     command = shlex.join([str(python), "-I", str(folder / LAUNCHER), str(folder / LAUNCH_FILE)])
     return "\n".join(
         [
@@ -60,15 +60,6 @@ def batch_script(*, name: str, folder: Path, log: str, python: Path, resources: 
             "",
         ]
     )
-
-
-def _option(key: str, value: str) -> str:
-    if any(letter in value for letter in '\n\r"\\') or not value:
-        raise AiHowError(
-            f"{value!r} cannot be the {key} of a replica's job",
-            cause="Quotes, backslashes and line ends have a meaning of their own in a batch script.",
-        )
-    return f'#SBATCH --{key}="{value}"' if re.search(r"[\s#;'$`]", value) else f"#SBATCH --{key}={value}"
 
 
 def launch_file(
