@@ -21,8 +21,8 @@ _NEVER = ("pts", "tty", "console", "ptmx", "watchdog", "mem", "kmsg", "port")
 class Inventory:
     """The facts of this machine that decide what it can carry. Memory and disk are in bytes.
 
-    ``devices`` are character devices that can stand in for simulated GPUs in Slurm's gres.conf; ``address`` is
-    the loopback address that the host's own name stands for, None when it stands for another or for none.
+    ``devices`` are character devices that can stand in for simulated GPUs in Slurm's gres.conf;
+    ``loopback_name`` tells whether the host's own name stands for 127.0.0.1.
     """
 
     hostname: str
@@ -32,7 +32,7 @@ class Inventory:
     memory: int
     disk_free: int
     devices: tuple[Path, ...]
-    address: str | None = None
+    loopback_name: bool = True
 
 
 def take_inventory(data: Path, dev: Path = Path("/dev")) -> Inventory:
@@ -45,17 +45,16 @@ def take_inventory(data: Path, dev: Path = Path("/dev")) -> Inventory:
         memory=psutil.virtual_memory().total,
         disk_free=shutil.disk_usage(nearest_existing(data)).free,
         devices=stand_ins(dev.iterdir(), is_character_device),
-        address=own_loopback_address(),
+        loopback_name=name_is_loopback(),
     )
 
 
-def own_loopback_address() -> str | None:
-    """The loopback address of this host's own name: 127.0.0.1, or 127.0.1.1 as Debian's installer sets it."""
+def name_is_loopback() -> bool:
+    """Whether this host's own name stands for 127.0.0.1; Debian's installer makes it 127.0.1.1."""
     try:
-        address = socket.gethostbyname(socket.gethostname())
+        return socket.gethostbyname(socket.gethostname()) == "127.0.0.1"
     except OSError:
-        return None
-    return address if address.startswith("127.") else None
+        return False
 
 
 def user_name() -> str:

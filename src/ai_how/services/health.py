@@ -19,7 +19,7 @@ def probe(gate: Gate, how: Probe) -> str | None:
         case HttpProbe():
             return _http(how)
         case PortProbe():
-            return _connect(socket.AF_INET, (how.address, how.port))
+            return _connect(socket.AF_INET, ("127.0.0.1", how.port))
         case SocketProbe():
             return _connect(socket.AF_UNIX, str(how.path))
 

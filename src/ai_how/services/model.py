@@ -66,10 +66,9 @@ class HttpProbe:
 
 @dataclass(frozen=True)
 class PortProbe:
-    """Healthy when the TCP port on this loopback address accepts a connection."""
+    """Healthy when the TCP port on loopback accepts a connection."""
 
     port: int
-    address: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -135,14 +134,14 @@ class Service:
 class Host:
     """The facts about this machine that configurations depend on.
 
-    ``address`` is the loopback address that ``name`` stands for; None when it stands for another or for none.
+    ``loopback_name`` tells whether ``name`` stands for 127.0.0.1.
     """
 
     name: str
     user: str
     is_root: bool
     character_devices: tuple[str, ...] = ()
-    address: str | None = None
+    loopback_name: bool = True
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def cluster(setting: Setting) -> ClusterConfig:
     return ClusterConfig(
         name="hpc",
         host=setting.host.name,
-        address=setting.host.address,
+        loopback_name=setting.host.loopback_name,
         user=setting.host.user,
         slurmctld_port=setting.ports["slurmctld"],
         slurmdbd_port=setting.ports["slurmdbd"],
@@ -142,7 +142,7 @@ def define_slurmd(setting: Setting) -> Iterator[Service]:
             env={**env, "AI_HOW_NODE": _shape(node)},
             folders=(config.spool / node.name,),
             after=("slurmctld",),
-            probe=PortProbe(node.port, config.node_address),
+            probe=PortProbe(node.port),
             ports={f"slurmd-{node.name}": node.port},
         )
 

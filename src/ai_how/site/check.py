@@ -27,11 +27,11 @@ def warnings(file: SiteFile, inventory: Inventory) -> list[str]:
             f"{file.where(*_NODES, 'cpu_cores')}: {nodes.count} nodes of {nodes.cpu_cores} CPUs are {cpus}, "
             f"this machine has {inventory.cpus}: jobs share them"
         )
-    if inventory.address is None:
+    if not inventory.loopback_name:
         found.append(
-            f"the name of this machine, {inventory.hostname}, does not resolve to a loopback address, so Slurm's "
+            f"the name of this machine, {inventory.hostname}, does not resolve to 127.0.0.1, so Slurm's "
             f"daemons listen on every interface (they answer only to the site's own key); a line "
-            f"'127.0.1.1 {inventory.hostname}' in /etc/hosts keeps them on loopback"
+            f"'127.0.0.1 {inventory.hostname}' in /etc/hosts keeps them on loopback"
         )
     memory = nodes.count * nodes.memory_gb + controller.memory_gb
     if memory * GIB > inventory.memory:

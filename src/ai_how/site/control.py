@@ -98,7 +98,7 @@ class Site:
                 name=self.inventory.hostname,
                 user=self.inventory.user,
                 is_root=self.inventory.root,
-                address=self.inventory.address,
+                loopback_name=self.inventory.loopback_name,
                 character_devices=tuple(str(path) for path in self.inventory.devices),
             ),
             ports=self._ports(),

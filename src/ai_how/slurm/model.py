@@ -45,8 +45,8 @@ class Partition:
 class ClusterConfig:
     """All that ``slurm.conf``, ``gres.conf`` and ``slurmdbd.conf`` are rendered from.
 
-    ``version`` is Slurm's own, major and minor: 22.05 is (22, 5). ``address`` is the loopback address that the name
-    ``host`` stands for; None when it stands for another or for none.
+    ``version`` is Slurm's own, major and minor: 22.05 is (22, 5). ``loopback_name`` tells whether ``host`` stands for
+    127.0.0.1.
     """
 
     name: str
@@ -64,12 +64,7 @@ class ClusterConfig:
     partitions: tuple[Partition, ...]
     plugin_folder: Path | None = None
     version: tuple[int, int] = (22, 5)
-    address: str | None = "127.0.0.1"
-
-    @property
-    def node_address(self) -> str:
-        """Where every daemon of the cluster is reached."""
-        return self.address or "127.0.0.1"
+    loopback_name: bool = True
 
 
 @dataclass(frozen=True)

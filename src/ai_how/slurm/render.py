@@ -13,7 +13,7 @@ def slurm_conf(config: ClusterConfig) -> str:
     lines = [
         "# Rendered by ai-how from cluster.yaml; changes made here are lost at the next `ai-how up`.",
         f"ClusterName={config.name}",
-        f"SlurmctldHost={config.host}({config.node_address})",
+        f"SlurmctldHost={config.host}(127.0.0.1)",
         f"SlurmctldPort={config.slurmctld_port}",
         f"SlurmUser={config.user}",
         f"SlurmdUser={config.user}",
@@ -47,7 +47,7 @@ def slurm_conf(config: ClusterConfig) -> str:
         "SchedulerParameters=sched_interval=5,bf_interval=5,batch_sched_delay=0",
         "MailProg=/bin/true",
         "AccountingStorageType=accounting_storage/slurmdbd",
-        f"AccountingStorageHost={config.node_address}",
+        "AccountingStorageHost=127.0.0.1",
         f"AccountingStoragePort={config.slurmdbd_port}",
         # With munge, this is how Slurm's own clients are told the socket for slurmdbd.
         f"AccountingStoragePass={config.munge_socket}",
@@ -86,7 +86,7 @@ def slurmdbd_conf(config: ClusterConfig, *, storage_user: str) -> str:
         "AuthType=auth/munge",
         f"AuthInfo=socket={config.munge_socket}",
         "DbdHost=localhost",
-        f"DbdAddr={config.node_address}",
+        "DbdAddr=127.0.0.1",
         *_loopback_only(config),
         f"DbdPort={config.slurmdbd_port}",
         f"SlurmUser={config.user}",
@@ -133,19 +133,20 @@ def _ranges(numbers: list[int]) -> Iterable[tuple[int, int]]:
 def _loopback_only(config: ClusterConfig) -> Iterable[str]:
     """Without this the daemons listen on every interface; with it on the address that the host's name stands for.
 
-    So it is only said where that address is a loopback one.
+    Where that is 127.0.1.1 or an address of a network, a reply to 127.0.0.1 would find nobody: there they listen
+    on every interface, and munge alone keeps strangers out.
     """
-    if config.address is not None:
+    if config.loopback_name:
         yield "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"
 
 
 def _nodes(config: ClusterConfig) -> Iterable[str]:
     for node in config.nodes:
-        yield " ".join(_node(node, config))
+        yield " ".join(_node(node, config.host))
 
 
-def _node(node: Node, config: ClusterConfig) -> Iterable[str]:
-    yield f"NodeName={node.name} NodeHostname={config.host} NodeAddr={config.node_address} Port={node.port}"
+def _node(node: Node, host: str) -> Iterable[str]:
+    yield f"NodeName={node.name} NodeHostname={host} NodeAddr=127.0.0.1 Port={node.port}"
     yield f"CPUs={node.cpus} RealMemory={node.memory_mb}"
     if node.gres:
         yield f"Gres={gres_count(node.gres)}"
