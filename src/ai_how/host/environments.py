@@ -29,6 +29,8 @@ _STAMP = ".ai-how"
 _NO_TELEMETRY = {"DO_NOT_TRACK": "1"}
 # Lists that are parts of others: the launcher's own environment, and PyTorch's CUDA build.
 _NO_ENVIRONMENT = frozenset({"bootstrap", "core", "dev", "cuda"})
+#: The Python whose CPU build of PyTorch the lists carry the hash of.
+_HASHED_PYTHON = (3, 11)
 _CPU_BUILD = re.compile(r"^(torch==\S+\+cpu)\b", re.MULTILINE)
 
 
@@ -122,17 +124,27 @@ class Environments:
         """Install the list; where it holds PyTorch, in the build that this machine can have and use."""
         text = self._list(name).read_text(encoding="utf-8")
         pinned = _CPU_BUILD.search(text)
-        settings: dict[str, str] = {}
-        chosen = self._list(name)
-        if pinned is not None:
-            choice = None if has_nvidia() else self._where_cpu_build_is(folder, pinned.group(1))
-            if choice is None:
-                progress("taking PyTorch in its CUDA build")
-                chosen = folder / "requirements.txt"
-                cuda = self._list("cuda").read_text(encoding="utf-8")
-                chosen.write_text(without_torch(text) + cuda, encoding="utf-8")
-            settings = choice or {}
-        self._gate.run(self._install(folder, chosen, settings))
+        if pinned is None:
+            self._gate.run(self._install(folder, self._list(name)))
+            return
+        pin = pinned.group(1)
+        settings = None if has_nvidia() else self._where_cpu_build_is(folder, pin)
+        if settings is not None and sys.version_info[:2] == _HASHED_PYTHON:
+            self._gate.run(self._install(folder, self._list(name), settings))
+            return
+        rest = folder / "requirements.txt"
+        if settings is None:
+            progress("taking PyTorch in its CUDA build")
+            cuda = self._list("cuda").read_text(encoding="utf-8")
+            rest.write_text(without_torch(text) + cuda, encoding="utf-8")
+            self._gate.run(self._install(folder, rest))
+            return
+        # The CPU build of PyTorch is not on PyPI, and its hash is known for one Python alone; for the others the
+        # version is pinned, and where it comes from vouches for it.
+        rest.write_text(without_torch(text), encoding="utf-8")
+        self._gate.run(self._install(folder, rest))
+        words = ("pip", "install", "--no-deps", "--compile-bytecode", "--python", str(folder / "bin/python"))
+        self._gate.run(self._command(*words, pin, settings=settings))
 
     def _where_cpu_build_is(self, folder: Path, pin: str) -> dict[str, str] | None:
         """Settings for uv under which PyTorch's CPU build is found: those of this machine, else PyTorch's own."""
