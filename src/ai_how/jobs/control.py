@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from ai_how.client.tracking import Tracking
 from ai_how.errors import JobFailed, NotFound
 from ai_how.jobs.model import JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
-from ai_how.run import Clock, wait_until
+from ai_how.run import Clock, wait_until, write_whole
 from ai_how.services import Layout
 from ai_how.slurm.control import Slurm
 from ai_how.slurm.model import Job
@@ -217,9 +216,7 @@ class Jobs:
 
 def write_record(folder: JobFolder, record: JobRecord) -> None:
     """Replace a job's record whole."""
-    draft = folder.record.with_name(f".record.{os.getpid()}")
-    draft.write_text(record.to_text())
-    draft.replace(folder.record)
+    write_whole(folder.record, record.to_text())
 
 
 def _copy_recipe(file: RecipeFile, folder: JobFolder) -> None:

@@ -5,8 +5,19 @@ hand (:mod:`ai_how.run.fake`) and a log line can be pasted into a shell (:meth:`
 """
 
 from ai_how.run.clock import Clock, SystemClock, wait_until
+from ai_how.run.files import write_whole
 from ai_how.run.gate import Gate, LocalGate
 from ai_how.run.lock import FileLock
 from ai_how.run.model import Command, Completed
 
-__all__ = ["Clock", "Command", "Completed", "FileLock", "Gate", "LocalGate", "SystemClock", "wait_until"]
+__all__ = [
+    "Clock",
+    "Command",
+    "Completed",
+    "FileLock",
+    "Gate",
+    "LocalGate",
+    "SystemClock",
+    "wait_until",
+    "write_whole",
+]

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from pathlib import Path
 
 from ai_how.errors import AiHowError, NotFound
+from ai_how.run import write_whole
 
 
 def write_private(path: Path, text: str) -> None:
     """Write ``text`` so that no other account ever can read it and no reader ever sees half of it.
 
-    The folder is made with mode 0700 when it is missing. Raises :class:`OSError` when the disk refuses.
+    Raises :class:`OSError` when the disk refuses.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # O_EXCL and a random name: nobody can have put a link there before us.
-    draft = path.parent / f".{path.name}.{secrets.token_hex(4)}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_whole(path, text, mode=0o600)
 
 
 def read_private(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ai_how.errors import AiHowError
+from ai_how.run import write_whole
 from ai_how.services import Layout
 
 
@@ -59,10 +60,7 @@ class SiteState:
         for name in names:
             path = self._layout.secrets / name
             if not path.exists() and make:
-                handle = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(handle, "w") as stream:
-                    stream.write(secrets.token_urlsafe(32))
-                path.with_suffix(".new").replace(path)
+                write_whole(path, secrets.token_urlsafe(32))
             found[name] = path.read_text() if path.exists() else ""
         return found
 
@@ -88,10 +86,4 @@ class SiteState:
         return dict(facts)
 
     def _write(self, name: str, facts: Mapping[str, object]) -> None:
-        path = self._layout.state / name
-        temporary = path.with_name(f".{name}.{os.getpid()}")
-        with temporary.open("w") as stream:
-            json.dump(facts, stream, indent=2)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        write_whole(self._layout.state / name, json.dumps(facts, indent=2))

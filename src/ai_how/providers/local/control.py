@@ -12,7 +12,7 @@ from ai_how.errors import StepFailed, TimedOut
 from ai_how.providers.local import processes, render
 from ai_how.providers.local.supervisor import Supervisor
 from ai_how.providers.model import Observation, Observed, State, Undo
-from ai_how.run import Command, Gate, wait_until
+from ai_how.run import Command, Gate, wait_until, write_whole
 from ai_how.services import File, Layout, Service
 from ai_how.services.health import probe
 
@@ -221,18 +221,8 @@ def _place(service: Service) -> None:
 
 
 def write(file: File) -> None:
-    """Write a file so that a reader sees the old text or the new one, whole, and nobody else sees it at all."""
-    file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = file.path.with_name(f".{file.path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, file.mode)
-    try:
-        with os.fdopen(handle, "w") as stream:
-            stream.write(file.text)
-        temporary.chmod(file.mode)
-        _own(temporary, file.account)
-        temporary.replace(file.path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a rendered file whole."""
+    write_whole(file.path, file.text, mode=file.mode, account=file.account)
 
 
 def tail(path: Path, lines: int = _LOG_LINES) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import psutil
 
 from ai_how.providers.local.render import DIGEST_MARK, SERVICE_MARK, SITE_MARK
 from ai_how.providers.model import Stray
+from ai_how.run import write_whole
 
 #: slurmstepd outlives its slurmd on purpose, so that jobs outlive a restart of Slurm's daemons.
 _STEP_DAEMON = "slurmstepd"
@@ -37,9 +37,7 @@ def mark_of(root: Path) -> str:
     """
     file = root / "state" / "mark"
     if not file.exists():
-        draft = file.with_name(f".mark.{os.getpid()}")
-        draft.write_text(secrets.token_hex(8))
-        draft.replace(file)
+        write_whole(file, secrets.token_hex(8))
     return f"{root}#{file.read_text()}"
 
 
