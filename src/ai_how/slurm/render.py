@@ -46,15 +46,7 @@ def slurm_conf(config: ClusterConfig) -> str:
         # A job whose waiting time is over starts when the scheduler looks next: by default once a minute.
         "SchedulerParameters=sched_interval=5,bf_interval=5,batch_sched_delay=0",
         "MailProg=/bin/true",
-        "AccountingStorageType=accounting_storage/slurmdbd",
-        "AccountingStorageHost=127.0.0.1",
-        f"AccountingStoragePort={config.slurmdbd_port}",
-        # With munge, this is how Slurm's own clients are told the socket for slurmdbd.
-        f"AccountingStoragePass={config.munge_socket}",
-        "AccountingStorageTRES=gres/gpu",
-        "AccountingStoreFlags=job_script",
-        "JobAcctGatherType=jobacct_gather/linux",
-        "JobAcctGatherFrequency=2",
+        *_accounting(config),
         *_nodes(config),
         *_partitions(config),
     ]
@@ -138,6 +130,20 @@ def _loopback_only(config: ClusterConfig) -> Iterable[str]:
     """
     if config.loopback_name:
         yield "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"
+
+
+def _accounting(config: ClusterConfig) -> Iterable[str]:
+    return (
+        "AccountingStorageType=accounting_storage/slurmdbd",
+        "AccountingStorageHost=127.0.0.1",
+        f"AccountingStoragePort={config.slurmdbd_port}",
+        # With munge, this is how Slurm's own clients are told the socket for slurmdbd.
+        f"AccountingStoragePass={config.munge_socket}",
+        "AccountingStorageTRES=gres/gpu",
+        "AccountingStoreFlags=job_script",
+        "JobAcctGatherType=jobacct_gather/linux",
+        "JobAcctGatherFrequency=2",
+    )
 
 
 def _nodes(config: ClusterConfig) -> Iterable[str]:
