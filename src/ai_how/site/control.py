@@ -138,24 +138,35 @@ class Site:
         reporter = reporter or Silent()
         self._refuse_what_cannot_be()
         made = not self.layout.root.exists()
+        if self.layout.root.is_relative_to(self.folders.home):
+            self.folders.make()
+        self.state.make_folders(shared_with_accounts=self.inventory.root)
+        with FileLock(self.state.lock_path, "up"):
+            try:
+                return self._bring_up(reporter)
+            except BaseException:
+                # Only whoever holds the lock may remove anything: another `up` may be making the same folder.
+                if made and not any(self.layout.data.glob("*")):
+                    shutil.rmtree(self.layout.root, ignore_errors=True)
+                raise
+
+    def _bring_up(self, reporter: Reporter) -> Plan:
+        self.state.set_identity(self.file.spec.name, self.path)
+        self._install(reporter)
+        setting = self.setting(make_secrets=True)
+        services = catalogue(setting)
+        plan = make(services, self.provider.observe(services), {})
+        former = self.state.ports()
+        # Recorded before they are used, so that whoever comes after a crash finds what runs.
+        self.state.set_ports(setting.ports)
+        reporter.planned(plan)
         try:
-            if self.layout.root.is_relative_to(self.folders.home):
-                self.folders.make()
-            self.state.make_folders(shared_with_accounts=self.inventory.root)
-            with FileLock(self.state.lock_path, "up"):
-                self.state.set_identity(self.file.spec.name, self.path)
-                self._install(reporter)
-                setting = self.setting(make_secrets=True)
-                self.state.set_ports(setting.ports)
-                services = catalogue(setting)
-                plan = make(services, self.provider.observe(services), {})
-                reporter.planned(plan)
-                self._execute(plan, services, reporter)
-                return plan
+            self._execute(plan, services, reporter)
         except BaseException:
-            if made and not any(self.layout.data.glob("*")):
-                shutil.rmtree(self.layout.root, ignore_errors=True)
+            # What ran before runs on its former ports again.
+            self.state.set_ports(former)
             raise
+        return plan
 
     def down(self, reporter: Reporter | None = None) -> None:
         """Stop every process of the site; its data stay. Jobs that can be requeued run again at the next ``up``."""
