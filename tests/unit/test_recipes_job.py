@@ -45,6 +45,20 @@ def test_a_script_that_was_told_leaves_with_the_requeue_code(tmp_path: Path) -> 
     assert (tmp_path / notice.MARKER).exists()
 
 
+def test_a_notice_after_the_work_is_done_ends_nobody(tmp_path: Path) -> None:
+    script = (
+        "import os, signal\n"
+        "from ai_how_job import notice\n"
+        "notice.listen()\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, me=os.getpid(), usr1=signal.SIGUSR1):\n"
+        "        kill(me, usr1)\n"
+        "late = Late()\n"  # goes with its module, when Python has put its own signal handling away
+    )
+    variables = {**os.environ, "PYTHONPATH": str(RECIPES)}
+    assert subprocess.run([sys.executable, "-c", script], env=variables, check=False).returncode == 0
+
+
 def test_without_a_job_results_go_beside_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AI_HOW_OUTPUT_DIR", raising=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from pathlib import Path
@@ -26,6 +27,8 @@ def listen() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MARKER).unlink(missing_ok=True)
     signal.signal(signal.SIGUSR1, _remember)
+    # The notice is repeated, and while Python shuts down it would end a process that has done all its work.
+    atexit.register(signal.signal, signal.SIGUSR1, signal.SIG_IGN)
 
 
 def given() -> bool:

@@ -1,6 +1,7 @@
-"""torchrun with one difference: when every process left with the requeue exit code, so does torchrun.
+"""torchrun with two differences: when every process left with the requeue exit code, so does torchrun; and when
+processes failed it says so in a line each, so that their own last words are the log's last lines.
 
-torchrun itself ends with 1 and a report of failure whatever its processes ended with.
+torchrun itself ends with 1 and a long report of failure whatever its processes ended with.
 Run it as `python -m ai_how_job.torchrun`, with torchrun's own arguments.
 """
 
@@ -19,4 +20,9 @@ if __name__ == "__main__":
     except ChildFailedError as error:
         if {failure.exitcode for failure in error.failures.values()} == {EXIT_CODE}:
             sys.exit(EXIT_CODE)
-        raise
+        for failure in error.failures.values():
+            print(
+                f"process {failure.local_rank} of this node ended with exit code {failure.exitcode}",
+                file=sys.stderr,
+            )
+        sys.exit(1)
