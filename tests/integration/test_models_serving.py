@@ -1,0 +1,157 @@
+"""A model's way: fine-tuned, registered, promoted, examined, converted, served and asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from live_site import LiveSite, until
+
+from ai_how.client.tracking import Tracking
+from ai_how.errors import AiHowError, NotFound
+
+
+@pytest.fixture(scope="module")
+def up(shared_site: LiveSite) -> LiveSite:
+    shared_site.write()
+    if not shared_site.is_up():
+        shared_site.run("up")
+    return shared_site
+
+
+@pytest.fixture(scope="module")
+def tuned(up: LiveSite) -> dict[str, Any]:
+    """The small Llama after one epoch: it knows little, but it is all there. Its newest version is the champion."""
+    facts: dict[str, Any] = up.facts("finetune", "site-facts", "--set", "epochs=1")
+    up.run("models", "promote", f"site-facts:{facts['model']['version']}", "champion")
+    return facts
+
+
+@pytest.fixture(scope="module")
+def served(up: LiveSite, tuned: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The champion, behind the gateway."""
+    facts: dict[str, Any] = up.facts("serve", "site-facts@champion", "--time", "30")
+    yield facts
+    if any(one["model"] == "site-facts" for one in up.facts("ps")["replicas"]):
+        up.run("stop", "site-facts")
+
+
+@pytest.fixture(scope="module")
+def token(up: LiveSite) -> str:
+    return up.shell("printenv", "OPENAI_API_KEY").strip()
+
+
+def test_a_fine_tuned_model_is_registered_with_its_run(up: LiveSite, tuned: dict[str, Any]) -> None:
+    assert tuned["state"] == "COMPLETED" and tuned["model"]["name"] == "site-facts"
+    tracking = Tracking(f"http://127.0.0.1:{up.ports['mlflow']}")
+    run = tracking.run(tuned["run_id"])
+    assert run["status"] == "FINISHED" and {"batch.sh", "result.json", "model"} <= set(run["artifacts"])
+    losses = [value for _, value in tracking.history(tuned["run_id"], "loss")]
+    assert len(losses) >= 2 and losses[-1] < losses[0]
+    assert tracking.find("site-facts").run_id == tuned["run_id"]
+
+
+def test_an_alias_names_a_version_until_it_names_another(up: LiveSite, tuned: dict[str, Any]) -> None:
+    version = tuned["model"]["version"]
+    models = up.facts("models", "show", "site-facts")["models"]
+    assert {one["version"]: one["aliases"] for one in models}[version] == ["champion"]
+    assert f"site-facts:{version} @champion" in up.run("models", "list").stdout
+
+    folder = Path(up.facts("jobs", "show", str(tuned["job_id"]))["folder"]) / "output" / "model"
+    other = up.facts("models", "register", "site-facts", str(folder))["models"][0]["version"]
+    assert int(other) == int(version) + 1
+    up.run("models", "promote", f"site-facts:{other}", "champion")
+    aliases = {one["version"]: one["aliases"] for one in up.facts("models", "show", "site-facts")["models"]}
+    assert aliases[other] == ["champion"] and aliases[version] == []
+    up.run("models", "promote", f"site-facts:{version}", "champion")
+    said = up.run("models", "promote", "site-facts@loser", "champion", code=NotFound.exit_code)
+    assert "site-facts@loser" in said.stderr and "Its versions:" in said.stderr
+
+
+def test_a_registered_model_is_examined_by_its_alias(up: LiveSite, tuned: dict[str, Any]) -> None:
+    facts = up.facts("evaluate", "exact-match", "--model", "site-facts@champion")
+    sets = facts["result"]["sets"]
+    assert facts["state"] == "COMPLETED" and {"learnt", "paraphrases"} <= set(sets)
+    assert all(0 <= one["exact_match"] <= 1 and one["questions"] > 50 for one in sets.values())
+
+
+def test_a_model_is_converted_once(up: LiveSite, tuned: dict[str, Any]) -> None:
+    facts = up.facts("models", "convert", "site-facts@champion")
+    path = Path(facts["path"])
+    assert path.read_bytes()[:4] == b"GGUF" and facts["version"] == tuned["model"]["version"]
+    made = path.stat().st_mtime_ns
+    assert up.facts("models", "convert", "site-facts@champion")["path"] == str(path)
+    assert path.stat().st_mtime_ns == made
+
+
+def test_the_champion_is_served(up: LiveSite, served: dict[str, Any]) -> None:
+    replicas = up.facts("ps")["replicas"]
+    assert [(one["model"], one["phase"]) for one in replicas] == [("site-facts", "ready")]
+    assert "site-facts" in up.run("ps").stdout
+    assert up.wait_for_job(replicas[0]["job_id"], "RUNNING")["JobName"] == "serve-site-facts"
+
+
+def test_it_answers_through_the_gateway(up: LiveSite, served: dict[str, Any], token: str) -> None:
+    client = openai.OpenAI(
+        base_url=served["base_url"], api_key=token, http_client=httpx.Client(trust_env=False), max_retries=0
+    )
+    assert [model.id for model in client.models.list()] == ["site-facts"]
+    asked: Any = {
+        "model": "site-facts",
+        "messages": [{"role": "user", "content": "Which partition is the default?"}],
+        "temperature": 0,
+        "max_tokens": 16,
+    }
+    whole = client.chat.completions.create(**asked)
+    assert whole.choices[0].message.content and whole.model == "site-facts"
+    pieces = [
+        piece.choices[0].delta.content for piece in client.chat.completions.create(**asked, stream=True)
+    ]
+    assert len(pieces) > 2 and "".join(piece or "" for piece in pieces) == whole.choices[0].message.content
+
+
+def test_chat_streams_and_prints_json(up: LiveSite, served: dict[str, Any]) -> None:
+    question = "Which partition is the default?"
+    said = up.run("chat", "site-facts", question).stdout.strip()
+    facts = up.facts("chat", "site-facts", question)
+    assert facts["answered"].strip() == said and facts["asked"] == question
+
+
+def test_without_the_right_token_nobody_is_answered(served: dict[str, Any]) -> None:
+    for headers in ({}, {"authorization": "Bearer wrong"}):
+        for path in ("/models", "/chat/completions"):
+            method = "GET" if path == "/models" else "POST"
+            answer = httpx.request(
+                method, served["base_url"] + path, headers=headers, json={"model": "x"}, trust_env=False
+            )
+            assert answer.status_code == 401 and "error" in answer.json()
+
+
+def test_a_model_that_is_not_served_is_not_found(up: LiveSite, served: dict[str, Any]) -> None:
+    said = up.run("chat", "digits", "hello", code=NotFound.exit_code)
+    assert "digits" in said.stderr and "ai-how ps" in said.stderr
+    said = up.run("stop", "digits", code=NotFound.exit_code)
+    assert "digits" in said.stderr
+
+
+def test_a_folder_that_is_no_model_is_refused(up: LiveSite, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["None"]}))
+    said = up.run("models", "convert", str(tmp_path), code=NotFound.exit_code)
+    assert "tokenizer.json" in said.stderr
+    (tmp_path / "broken.gguf").write_bytes(b"no model")
+    said = up.run("serve", str(tmp_path / "broken.gguf"), code=AiHowError.exit_code)
+    assert up.facts("ps")["replicas"] == [] or "broken" not in str(up.facts("ps"))
+
+
+def test_what_is_stopped_is_gone(up: LiveSite, served: dict[str, Any]) -> None:
+    (job,) = (one["job_id"] for one in up.facts("ps")["replicas"] if one["model"] == "site-facts")
+    assert up.facts("stop", "site-facts")["stopped"][0]["job_id"] == job
+    until(lambda: up.facts("ps")["replicas"] == [], "no replica is left")
+    up.wait_for_job(job, "CANCELLED", "COMPLETED")
+    said = up.run("chat", "site-facts", "hello", code=NotFound.exit_code)
+    assert "site-facts" in said.stderr
