@@ -1,4 +1,4 @@
-"""``ai-how doctor``: what this machine has, what is missing, and the command that changes that."""
+"""What this machine has, what is missing, and the command that changes that."""
 
 from __future__ import annotations
 

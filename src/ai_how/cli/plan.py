@@ -37,5 +37,11 @@ def run(args: argparse.Namespace) -> int:
         table.add_row(str(step.action), step.target, f"[dim]{step.why}[/]")
     out.print(table, soft_wrap=False)
     if plan.work:
-        out.print(f"{len(plan.work)} steps; `ai-how up` carries them out.")
+        count = len(plan.work)
+        what = (
+            "1 step; `ai-how up` carries it out."
+            if count == 1
+            else f"{count} steps; `ai-how up` carries them out."
+        )
+        out.print(what)
     return 0

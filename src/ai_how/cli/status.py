@@ -26,7 +26,9 @@ def run(args: argparse.Namespace) -> int:
 def _show(facts: dict[str, Any]) -> None:
     from rich.table import Table
 
-    state = "[bold green]up[/]" if facts["up"] else "[bold yellow]not all of it is up[/]"
+    down = all(service["state"] in ("stopped", "absent") for service in facts["services"])
+    state = "down" if down else "[bold yellow]not all of it is up[/]"
+    state = "[bold green]up[/]" if facts["up"] else state
     out.print(f"{facts['name']}: {state}   [dim]{facts['folder']}[/]")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("service", "state", "health", "pid", "since"):

@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(facts)
         return 0
-    what = f"{len(plan.work)} steps in {seconds:.1f} s" if plan.work else "nothing had to be done"
+    count = f"{len(plan.work)} step{'s' if len(plan.work) > 1 else ''}"
+    what = f"{count} in {seconds:.1f} s" if plan.work else "nothing had to be done"
     out.print(f"[bold green]{site.file.spec.name} is up[/] ({what})")
     out.print(f"  MLflow   {site.tracking_uri}\n  gateway  {site.gateway_url}/v1")
     out.print(

@@ -255,6 +255,10 @@ class Site:
     def gateway_token(self) -> str:
         return gateway.token_file(self.layout).read_text()
 
+    @property
+    def _usual_root(self) -> Path:
+        return self.folders.sites / self.file.spec.name
+
     def shell_env(self) -> Mapping[str, str]:
         """What a shell needs so that Slurm's commands, MLflow and OpenAI clients talk to this site."""
         setting = self.setting()
@@ -266,5 +270,7 @@ class Site:
             "OPENAI_BASE_URL": f"{gateway.base_url(setting)}/v1",
             "OPENAI_API_KEY": self.gateway_token,
             "AI_HOW_FILE": str(self.path),
+            # Where it is the usual folder, another --file may follow in that shell, and has a folder of its own.
+            **({} if self.layout.root == self._usual_root else {"AI_HOW_ROOT": str(self.layout.root)}),
             "NO_PROXY": "127.0.0.1,localhost,::1",
         }
