@@ -125,7 +125,7 @@ def configuration(config: ClusterConfig) -> tuple[File, ...]:
         "gres.conf": render.gres_conf(config),
         "cgroup.conf": render.cgroup_conf(config),
     }
-    return tuple(File(config.etc / name, text, 0o644) for name, text in texts.items() if text is not None)
+    return tuple(File(config.etc / name, text, 0o644) for name, text in texts.items())
 
 
 def define_slurmd(setting: Setting) -> Iterator[Service]:

@@ -39,6 +39,8 @@ def slurm_conf(config: ClusterConfig) -> str:
         "ReturnToService=2",
         "GresTypes=gpu",
         "JobRequeue=1",
+        # A job that asks for more than its partition has is refused; it would wait for ever.
+        "EnforcePartLimits=ALL",
         "KillWait=10",
         "MinJobAge=3600",
         "MessageTimeout=30",
@@ -62,13 +64,14 @@ def gres_conf(config: ClusterConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cgroup_conf(config: ClusterConfig) -> str | None:
-    """``cgroup.conf``: newer slurmd wants a cgroup plugin unless told that there is none to use; older has no word
-    for that, and wants no file.
+def cgroup_conf(config: ClusterConfig) -> str:
+    """``cgroup.conf``: an emulated cluster uses no control groups.
+
+    Newer slurmd has a word for that. Older has none, and would look for the host's own kind and need root to use
+    version 2; naming version 1 keeps it from looking, and nothing of it is used.
     """
-    if config.version < (23, 2):
-        return None
-    return "# Rendered by ai-how: an emulated cluster uses no control groups.\nCgroupPlugin=disabled\n"
+    plugin = "disabled" if config.version >= (23, 2) else "cgroup/v1"
+    return f"# Rendered by ai-how: an emulated cluster uses no control groups.\nCgroupPlugin={plugin}\n"
 
 
 def slurmdbd_conf(config: ClusterConfig, *, storage_user: str) -> str:
