@@ -232,11 +232,22 @@ def test_what_is_refused_changes_nothing(
     assert _traces(up) == before
 
 
-def test_what_slurm_refuses_leaves_no_job(up: LiveSite) -> None:
-    before = _traces(up)
-    said = up.facts("train", "digits", "--nodes", "40", code=CommandFailed.exit_code)
+@pytest.mark.parametrize("words", [("--nodes", "40"), ("--time", "30-00:00:00"), ("--partition", "nonesuch")])
+def test_what_slurm_refuses_leaves_no_job(up: LiveSite, tracking: Tracking, words: tuple[str, ...]) -> None:
+    before, runs = _traces(up), _runs(tracking)
+    said = up.facts("train", "digits", *words, code=CommandFailed.exit_code)
     assert "sbatch refused" in said["message"]
-    assert _traces(up) == before
+    assert _traces(up) == before and _runs(tracking) == runs
+
+
+def _runs(tracking: Tracking) -> set[str]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking.uri)
+    return {
+        run.info.run_id
+        for run in client.search_runs([one.experiment_id for one in client.search_experiments()])
+    }
 
 
 def _traces(site: LiveSite) -> set[str]:

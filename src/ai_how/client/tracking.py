@@ -77,6 +77,10 @@ class Tracking:
 
         self._call(close)
 
+    def discard(self, run_id: str) -> None:
+        """Take back a run whose job never came to be."""
+        self._call(lambda client: client.delete_run(run_id))
+
     def run(self, run_id: str) -> Mapping[str, Any]:
         """Status, parameters, last metrics, tags and artifact address of a run."""
 
@@ -184,8 +188,9 @@ class Tracking:
 
         try:
             return action(self._connect())
-        except MlflowException as error:
-            message = str(error).splitlines()[0]
+        except (MlflowException, OSError) as error:
+            # What is uploaded by plain HTTP fails with the errors of requests, which are OSErrors.
+            message = (str(error) or type(error).__name__).splitlines()[0]
             raise AiHowError(
                 f"MLflow did not do it: {message}",
                 where=self.uri,
@@ -199,6 +204,8 @@ class Tracking:
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
             os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
             os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+            # Standard output is the answer of `--json`.
+            os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
             os.environ["NO_PROXY"] = "127.0.0.1,localhost," + os.environ.get("NO_PROXY", "")
             from mlflow.tracking import MlflowClient
 

@@ -116,8 +116,8 @@ class Jobs:
         try:
             job_id = self._slurm.submit(script, recipe.name, folder.scripts)
         except BaseException:
-            self._tracking.close(run_id, "FAILED", {}, {"ai_how.error": "sbatch refused the job"})
             shutil.rmtree(folder.path)
+            self._tracking.discard(run_id)
             raise
         record = record.with_job(job_id)
         write_record(folder, record)
