@@ -29,6 +29,7 @@ class FakeEngine:
 
     name = "fake"
     runtime = "none"
+    libraries = ()
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         return None if head[:4] == b"GGUF" else "no GGUF file"

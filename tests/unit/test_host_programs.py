@@ -35,7 +35,8 @@ def test_every_program_can_be_had_and_explained(entry: Program) -> None:
     assert entry.purpose and not entry.purpose.endswith(".")
     for distribution in SUPPORTED:
         assert entry.wheel or entry.packages_for(distribution), distribution.release
-    assert (entry.version_argv is None) == (entry.version_of is not None)
+    # A library says nothing of its version; every other program does, or shares that of another.
+    assert entry.library or (entry.version_argv is None) == (entry.version_of is not None)
     if entry.version_of is not None:
         assert CATALOGUE[entry.version_of].version_argv is not None
 

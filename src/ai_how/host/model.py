@@ -58,6 +58,7 @@ class Program:
     ``folders`` patterns of folders to search besides PATH. ``version_argv`` are arguments that make it print
     its version; None when it has no such thing, and ``version_of`` then names the program whose version is
     its own. ``wheel`` is the runtime environment that carries it when it comes as a Python wheel.
+    A ``library`` is looked for in the same way, though nobody executes it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Program:
     version_argv: tuple[str, ...] | None = ("--version",)
     version_of: str | None = None
     wheel: str | None = None
+    library: bool = False
 
     def packages_for(self, distribution: Distribution) -> tuple[str, ...]:
         """The packages that carry it there; empty when nobody knows."""

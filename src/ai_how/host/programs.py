@@ -96,6 +96,14 @@ _PROGRAMS = (
     ),
     Program("initdb", "makes a new PostgreSQL database", _POSTGRES_PACKAGES, folders=_POSTGRES_FOLDERS),
     Program("psql", "sends statements to PostgreSQL", _POSTGRES_PACKAGES, folders=_POSTGRES_FOLDERS),
+    Program(
+        "libgomp.so.1",
+        "the OpenMP library that llama.cpp computes with",
+        {"debian": ("libgomp1",), "fedora": ("libgomp",), "suse": ("libgomp1",), "arch": ("gcc-libs",)},
+        folders=("/usr/lib/*-linux-gnu", "/lib/*-linux-gnu", "/usr/lib64", "/usr/lib"),
+        version_argv=None,
+        library=True,
+    ),
     Program("weed", "SeaweedFS, the object store (S3)", version_argv=("version",), wheel="seaweedfs"),
 )
 

@@ -57,6 +57,6 @@ def _first(program: Program, folders: Sequence[Path]) -> Path | None:
     for name in (program.name, *program.also_named):
         for folder in folders:
             path = folder / name
-            if path.is_file() and os.access(path, os.X_OK):
+            if path.is_file() and (program.library or os.access(path, os.X_OK)):
                 return path
     return None

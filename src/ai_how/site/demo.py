@@ -16,6 +16,7 @@ from ai_how.errors import AiHowError
 from ai_how.jobs.control import RecipeFile, find_recipe
 from ai_how.jobs.model import JobFolder, JobRecord
 from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS
+from ai_how.serving.engines import find_engine
 from ai_how.serving.replicas import ReplicaResources
 from ai_how.site import work
 from ai_how.site.collect import host_facts, job_facts, site_facts, versions
@@ -109,7 +110,7 @@ def run_demo(site: Site, reporter: DemoReporter, report: Path) -> DemoFacts:
 
 def _set_up(site: Site, line: Timeline) -> None:
     with line.phase("find or install the programs", "set-up") as outcome:
-        found = site.toolbox.ensure(PROGRAMS, line.reporter.note)
+        found = site.toolbox.ensure((*PROGRAMS, *find_engine(work.ENGINE).libraries), line.reporter.note)
         outcome.append(f"{len(found)} programs")
     for name in (*ENVIRONMENTS, *JOB_ENVIRONMENTS):
         with line.phase(f"environment {name}", "set-up"):

@@ -106,10 +106,12 @@ def serve(
     """
     found = gguf(site, reference, progress)
     engine = find_engine(ENGINE)
+    libraries = site.toolbox.ensure(engine.libraries, progress)
     python = site.environments.ensure(engine.runtime, progress) / "bin" / "python"
     request = ServeRequest(model=name or found.name, path=found.path, context=context, slots=slots)
     replicas = replicas_of(site)
-    wanted = replicas.start(request, engine, python, resources)
+    environment = {key: value for library in libraries.values() for key, value in library.env.items()}
+    wanted = replicas.start(request, engine, python, resources, environment)
     progress(f"job {wanted.job_id} serves {request.model}; waiting until it answers")
     return replicas.wait_ready(wanted, timeout=timeout)
 

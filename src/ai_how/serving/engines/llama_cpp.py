@@ -15,6 +15,7 @@ class LlamaCpp:
 
     name = "llama.cpp"
     runtime = "llama-cpp"
+    libraries = ("libgomp.so.1",)
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         if head[:4] == _GGUF:

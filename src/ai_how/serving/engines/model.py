@@ -73,6 +73,11 @@ class Engine(Protocol):
         """The runtime environment that holds the engine, such as ``llama-cpp``."""
         ...
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Shared libraries of the system that it needs, by the toolbox's names."""
+        ...
+
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         """Why this engine cannot serve that file, judged by the file's first bytes; None when it can."""
         ...

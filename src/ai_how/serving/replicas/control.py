@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,9 +69,16 @@ class Replicas:
         self._clock = clock or SystemClock()
 
     def start(
-        self, request: ServeRequest, engine: Engine, python: Path, resources: ReplicaResources
+        self,
+        request: ServeRequest,
+        engine: Engine,
+        python: Path,
+        resources: ReplicaResources,
+        environment: Mapping[str, str] | None = None,
     ) -> ReplicaWanted:
         """Submit a job that serves what is asked; returns at once. ``python`` is that of the runtime.
+
+        ``environment`` is what this machine's libraries need besides the engine's own.
 
         The engine gets as many threads as the job has CPUs.
 
@@ -98,7 +105,7 @@ class Replicas:
             name=name, folder=folder, log=wanted.log, python=python, resources=resources
         )
         try:
-            self._prepare(folder, request, engine, python, wanted)
+            self._prepare(folder, request, engine, python, wanted, environment or {})
             self._write(wanted)
         except BaseException:
             self._forget(wanted)
@@ -199,9 +206,16 @@ class Replicas:
             raise AiHowError(f"{engine.name} cannot serve {request.model}: {fault}", where=str(request.path))
 
     def _prepare(
-        self, folder: Path, request: ServeRequest, engine: Engine, python: Path, wanted: ReplicaWanted
+        self,
+        folder: Path,
+        request: ServeRequest,
+        engine: Engine,
+        python: Path,
+        wanted: ReplicaWanted,
+        environment: Mapping[str, str],
     ) -> None:
         launch = engine.launch(request, python)
+        launch = replace(launch, environment={**environment, **launch.environment})
         for private in (self._folders.replicas, self._folders.endpoints, self._folders.wanted, folder):
             private.mkdir(parents=True, exist_ok=True)
             private.chmod(0o700)
