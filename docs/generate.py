@@ -125,7 +125,11 @@ def tables(model: type[BaseModel]) -> Iterator[str]:
 
 
 def _tables(schema: dict[str, Any], part: dict[str, Any], path: str) -> Iterator[str]:
-    yield f"## {path or 'Top level'}"
+    if path:
+        each = "each entry of `" if path.endswith("[]") else "`"
+        yield f"## {path.rsplit('.', 1)[-1].rstrip('[]')} {{#{_anchor(path)}}}\n\nThe keys of {each}{path.rstrip('[]')}`:"
+    else:
+        yield "## Top level"
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for key, field in part["properties"].items():
         kind = _kind(schema, field, f"{path}.{key}".lstrip("."))
@@ -150,10 +154,13 @@ def _mapping(schema: dict[str, Any], field: dict[str, Any]) -> tuple[dict[str, A
 def _kind(schema: dict[str, Any], field: dict[str, Any], path: str) -> str:
     inner, suffix = _mapping(schema, field)
     if inner is not None:
-        anchor = "".join(char for char in path.lower() if char.isalnum() or char in "_-")
-        return f"[{'list of mappings' if suffix else 'mapping'}](#{anchor})"
+        return f"[{'list of mappings' if suffix else 'mapping'}](#{_anchor(path)})"
     choices = [choice for choice in field.get("anyOf", [field]) if choice.get("type") != "null"]
     return " or ".join(dict.fromkeys(_plain_kind(choice) for choice in choices))
+
+
+def _anchor(path: str) -> str:
+    return path.rstrip("[]").replace(".", "-")
 
 
 def _plain_kind(field: dict[str, Any]) -> str:
