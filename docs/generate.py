@@ -126,8 +126,9 @@ def tables(model: type[BaseModel]) -> Iterator[str]:
 
 def _tables(schema: dict[str, Any], part: dict[str, Any], path: str) -> Iterator[str]:
     if path:
-        each = "each entry of `" if path.endswith("[]") else "`"
-        yield f"## {path.rsplit('.', 1)[-1].rstrip('[]')} {{#{_anchor(path)}}}\n\nThe keys of {each}{path.rstrip('[]')}`:"
+        key = path.rstrip("[]")
+        each = "each entry of " if path.endswith("[]") else ""
+        yield f"## {key.rsplit('.', 1)[-1]} {{#{_anchor(path)}}}\n\nThe keys of {each}`{key}`:"
     else:
         yield "## Top level"
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
