@@ -27,7 +27,8 @@ def make(wanted: Sequence[Service], observed: Observed, missing: Mapping[str, st
         install.append(sweep)
         first.append(sweep.id)
     supervisor = _supervisor(observed, tuple(first))
-    base = (supervisor.id,) if supervisor.action is not Action.NOTHING else ()
+    # Strays may be writing to what the next steps make anew: nothing begins before they have ended.
+    base = (supervisor.id,) if supervisor.action is not Action.NOTHING else tuple(first)
     removals = list(_removals(observed, base))
     steps = [*install, supervisor, *removals]
     chosen: dict[str, Step] = {}

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ai_how.errors import StepFailed, TimedOut
@@ -155,11 +156,16 @@ class LocalProvider:
         _remove(once.aside)
         once.target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for command in once.commands:
-            self._gate.run(command)
+            self._gate.run(self._marked(command, service))
         if not once.commands:
             once.aside.mkdir(mode=0o700)
         once.aside.rename(once.target)
         return lambda: _remove(once.target)
+
+    def _marked(self, command: Command, service: Service) -> Command:
+        """Marked, so that what a killed `up` leaves half done is ended before the next one begins it again."""
+        marks = {render.SITE_MARK: processes.mark_of(self._layout.root), render.SERVICE_MARK: service.name}
+        return replace(command, env={**command.env, **marks})
 
     def _define(self, service: Service) -> None:
         _place(service)
@@ -200,7 +206,7 @@ class LocalProvider:
                 todo="Read the log named above.",
             ) from error
         for settle in service.settle:
-            done = self._gate.run(settle.command, check=False)
+            done = self._gate.run(self._marked(settle.command, service), check=False)
             if not done.ok and not any(text in done.stdout + done.stderr for text in settle.already):
                 raise StepFailed(
                     f"{service.name} runs, but could not be set up",

@@ -87,14 +87,39 @@ def _ancestry(process: Marked, processes: dict[int, Marked]) -> Iterator[Marked]
 
 
 def family(root: Path) -> set[int]:
-    """Every process of the site, its jobs' too: the marked ones and all their descendants."""
-    pids = set(marked(root))
+    """Every process of the site, its jobs' too: the marked ones, all their descendants, and what jobs left behind."""
+    pids = set(marked(root)) | left_by_jobs(root)
     for pid in list(pids):
         try:
             pids.update(child.pid for child in psutil.Process(pid).children(recursive=True))
         except psutil.NoSuchProcess:
             continue
     return pids
+
+
+def left_by_jobs(root: Path) -> set[int]:
+    """Processes of jobs, even those that turned away from their parents and outlived the job.
+
+    They carry no mark of ours, but Slurm's own words; and another container's would carry the same.
+    """
+    configuration = str(root / "etc" / "slurm" / "slurm.conf")
+    here = _view("self")
+    found = set()
+    for process in psutil.process_iter(["environ", "status"]):
+        env = process.info["environ"] or {}
+        of_job = env.get("SLURM_CONF") == configuration and "SLURMD_NODENAME" in env
+        if of_job and process.info["status"] != psutil.STATUS_ZOMBIE and _view(str(process.pid)) == here:
+            found.add(process.pid)
+    return found
+
+
+def _view(pid: str) -> tuple[str, str] | None:
+    """What a process sees as its mounts and its root; None when that cannot be told."""
+    folder = Path("/proc") / pid
+    try:
+        return str((folder / "ns" / "mnt").readlink()), str((folder / "root").readlink())
+    except OSError:
+        return None
 
 
 def end(pids: Iterable[int], *, grace: float) -> None:
