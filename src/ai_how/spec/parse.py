@@ -65,7 +65,7 @@ def validate(model: type[Model], data: Any, positions: Mapping[Path, Position], 
         # Strictness is right for values (no "4" for 4), but YAML has no tuples: they come in as JSON would.
         return model.model_validate(_tuples(data))
     except ValidationError as error:
-        problems = [_problem(model, detail, positions, name, data) for detail in error.errors()]
+        problems = [_problem(model, detail, positions, name, data) for detail in _telling(error.errors())]
         raise SpecError(sorted(problems, key=lambda p: (p.line, p.column))) from None
 
 
@@ -112,7 +112,8 @@ def _positions(node: Any, path: Path) -> Iterator[tuple[Path, Position]]:
             yield from _positions(value, (*path, key))
     elif isinstance(node, CommentedSeq):
         for index, value in enumerate(node):
-            line, column = node.lc.item(index)
+            # A list with a tag of its own (`!tag [..]`) keeps no positions of its items.
+            line, column = node.lc.item(index) or (node.lc.line, node.lc.col)
             yield (*path, index), Position(line + 1, column + 1)
             yield from _positions(value, (*path, index))
 
@@ -132,6 +133,18 @@ def _tuples(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _tuples(value) for key, value in data.items()}
     return tuple(_tuples(value) for value in data) if isinstance(data, list) else data
+
+
+def _telling(details: list[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Without those that only follow from others: a list whose items are wrong is not also too short."""
+    places = [detail["loc"] for detail in details]
+    for detail in details:
+        inside = len(detail["loc"])
+        if detail["type"] == "too_short" and any(
+            len(place) > inside and place[:inside] == detail["loc"] for place in places
+        ):
+            continue
+        yield detail
 
 
 def _problem(

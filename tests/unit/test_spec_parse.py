@@ -1,0 +1,128 @@
+"""``cluster.yaml``: every mistake at once, each with its line and column."""
+
+from __future__ import annotations
+
+import pytest
+
+from ai_how.errors import Problem, SpecError
+from ai_how.spec import SiteFile, parse
+from ai_how.spec.template import laptop
+
+SMALLEST = """\
+version: "1.0"
+metadata: {name: tiny}
+clusters:
+  hpc:
+    compute_nodes: {count: 2, cpu_cores: 1, memory_gb: 1}
+"""
+
+
+def mistakes(text: str) -> list[Problem]:
+    with pytest.raises(SpecError) as caught:
+        parse(text)
+    assert caught.value.exit_code == 3
+    return list(caught.value.problems)
+
+
+def edited(old: str, new: str, text: str = SMALLEST) -> str:
+    assert old in text
+    return text.replace(old, new)
+
+
+def test_the_smallest_file_gets_every_default() -> None:
+    spec = parse(SMALLEST).spec
+    assert spec.node_names == ("node01", "node02")
+    assert spec.clusters.hpc.default_partition == "main"
+    assert spec.clusters.hpc.slurm_config.max_job_time == "24:00:00"
+    assert spec.clusters.cloud.services.gateway.port is None
+    assert spec.global_.telemetry is False
+
+
+def test_the_template_is_valid_and_its_values_know_their_places() -> None:
+    file: SiteFile = parse(laptop("mine"), "there/cluster.yaml")
+    assert file.spec.name == "mine"
+    lines = laptop("mine").splitlines()
+    line = next(number for number, text in enumerate(lines, start=1) if text.startswith("      count: 4 "))
+    assert file.where("clusters", "hpc", "compute_nodes", "count") == f"there/cluster.yaml:{line}:14"
+    # What is not written in the file is found at the nearest thing around it.
+    assert file.where("clusters", "cloud", "services", "mlflow", "port").startswith("there/cluster.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "todo"),
+    [
+        ("count: 2", "cuont: 2", "unknown key 'cuont' in 'clusters.hpc.compute_nodes'", "Did you mean 'count'?"),
+        ("count: 2", "count: 0", "greater than or equal to 1, not 0", "How many nodes"),
+        ("count: 2", 'count: "2"', "valid integer", "How many nodes"),
+        ("count: 2", "count: true", "valid integer", "How many nodes"),
+        ("name: tiny", "name: Tiny", "'Tiny' cannot be a name", "Names the site"),
+        ("name: tiny", "name: ../x", "cannot be a name", None),
+        ('"1.0"', "1.0", "'version'", None),
+        ('"1.0"', '"2.0"', "'version'", None),
+        ("  hpc:", "  hpcc:", "'clusters.hpc' is missing", "The Slurm side."),
+    ],
+)
+def test_each_mistake_is_said_in_words(old: str, new: str, message: str, todo: str | None) -> None:
+    found = mistakes(edited(old, new))
+    assert any(message in one.message for one in found), found
+    if todo is not None:
+        assert any(todo in (one.todo or "") for one in found), found
+
+
+def test_all_mistakes_are_reported_at_once_in_order() -> None:
+    text = edited("count: 2, cpu_cores: 1", "count: 0, cpu_cores: -1", edited("name: tiny", "nam: tiny"))
+    found = mistakes(text)
+    assert len(found) == 4
+    assert [one.line for one in found] == sorted(one.line for one in found)
+    assert all(one.where.startswith("cluster.yaml:") for one in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clusters: {", "no valid YAML"),
+        ("a: b: c", "no valid YAML"),
+        ("a: 1\na: 2\n", "no valid YAML"),
+        ("", "nothing was found"),
+        ("- a\n- b\n", "a list was found"),
+        ("just words", "'just words' was found"),
+        ("\tx: 1", "no valid YAML"),
+        ("a: !!python/object/apply:os.system [id]", ""),
+    ],
+)
+def test_what_is_no_file_of_ours(text: str, message: str) -> None:
+    assert message in mistakes(text)[0].message
+
+
+SERVICES = SMALLEST + "  cloud: {services: {mlflow: {port: PORT}, gateway: {port: 15000}}}\n"
+
+
+def test_ports() -> None:
+    assert "less than or equal to 65535" in mistakes(edited("PORT", "65536", SERVICES))[0].message
+    assert "greater than or equal to 1" in mistakes(edited("PORT", "0", SERVICES))[0].message
+    assert "port 15000 is asked for by mlflow and by gateway" in mistakes(edited("PORT", "15000", SERVICES))[0].message
+    assert parse(edited("PORT", "15001", SERVICES)).spec.clusters.cloud.services.mlflow.port == 15001
+
+
+PARTITIONS = SMALLEST + "    slurm_config: {partitions: [LIST], default_partition: gpu, max_job_time: 10:00:00}\n"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "message"),
+    [
+        ("gpu, gpu", "'gpu' is listed twice"),
+        ("{name: gpu, nodes: 3}", "spans 3 nodes, the cluster has 2"),
+        ("cpu", "there is no partition 'gpu'"),
+        ("{name: gpu, max_time: '11:00:00'}", "allows 11:00:00, more than max_job_time"),
+        ("{name: gpu, max_time: soon}", "'soon' is no time"),
+        ("'g p u'", "match pattern"),
+        ("", "at least 1 item"),
+    ],
+)
+def test_what_one_key_cannot_know_of_another(partitions: str, message: str) -> None:
+    assert message in mistakes(edited("LIST", partitions, PARTITIONS))[0].message
+
+
+def test_a_device_listed_twice_is_told_to_be_added_up() -> None:
+    devices = "memory_gb: 1, devices: [{model: a100}, {model: a100, count: 2}]"
+    assert "add up its count" in mistakes(edited("memory_gb: 1", devices))[0].message
