@@ -191,11 +191,9 @@ class LiveSite:
                 state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
             except OSError:
                 continue
-            marks = {
-                f"AI_HOW_SITE={self.root}".encode(),
-                f"SLURM_CONF={self.root}/etc/slurm/slurm.conf".encode(),
-            }
-            if state != "Z" and (marks & set(env) or Path(place).is_relative_to(self.root)):
+            marks = (f"AI_HOW_SITE={self.root}#".encode(), f"SLURM_CONF={self.root}/etc/slurm/slurm.conf".encode())
+            ours = any(word.startswith(marks) for word in env) or Path(place).is_relative_to(self.root)
+            if state != "Z" and ours:
                 found[int(folder.name)] = words
         return found
 

@@ -26,8 +26,8 @@ def up(shared_site: LiveSite) -> LiveSite:
 
 @pytest.fixture(scope="module")
 def tuned(up: LiveSite) -> dict[str, Any]:
-    """The small Llama after one epoch: it knows little, but it is all there. Its newest version is the champion."""
-    facts: dict[str, Any] = up.facts("finetune", "site-facts", "--set", "epochs=1")
+    """The small Llama after twenty steps: it knows little, but it is all there. Its newest version is the champion."""
+    facts: dict[str, Any] = up.facts("finetune", "site-facts", "--set", "epochs=1", "--set", "min-steps=20")
     up.run("models", "promote", f"site-facts:{facts['model']['version']}", "champion")
     return facts
 

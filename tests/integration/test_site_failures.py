@@ -46,7 +46,8 @@ def test_what_a_failed_up_made_is_taken_back_in_reverse(
     undone = [entry["step"] for entry in site.journal if entry["event"] == "undone"]
     assert len(ended) >= 5
     assert set(undone) == set(ended) - {"register:nodes"}
-    order = [undone.index(step) for step in ("create:slurmctld", "create:slurmdbd", "create:munged", "open:supervisord")]
+    chain = ("create:slurmctld", "create:slurmdbd", "create:munged", "open:supervisord")
+    order = [undone.index(step) for step in chain]
     assert order == sorted(order) and order[-1] == len(undone) - 1
     assert site.journal[-1]["event"] == "failed"
     # Every database that this run made is gone, and the next run makes it anew.

@@ -1,0 +1,65 @@
+"""What the file asks for against what this machine has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ai_how.errors import AiHowError, SpecError
+from ai_how.host.inventory import Inventory
+from ai_how.services import Layout
+from ai_how.site import check
+from ai_how.spec import parse
+from ai_how.spec.template import laptop
+
+FILE = parse(laptop())
+DEVICES = (Path("/dev/tty1"), Path("/dev/tty2"))
+ROOMY = Inventory("box", "ann", False, 64, 256 * check.GIB, 500 * check.GIB, DEVICES)
+LAYOUT = Layout(Path("/home/ann/.local/share/ai-how/sites/laptop"))
+
+
+def test_a_machine_that_has_it_all_is_told_nothing() -> None:
+    assert check.warnings(FILE, ROOMY) == []
+    check.refuse(FILE, LAYOUT, ROOMY)
+
+
+def test_more_than_the_host_has_is_a_warning_with_its_place() -> None:
+    small = replace(ROOMY, cpus=2, memory=8 * check.GIB)
+    cpus, memory = check.warnings(FILE, small)
+    assert cpus.startswith("cluster.yaml:15:18: 4 nodes of 2 CPUs are 8, this machine has 2")
+    assert memory.startswith("cluster.yaml:16:18: the nodes and the controller have 17 GiB")
+
+
+def test_a_name_that_leads_away_from_loopback_is_a_warning() -> None:
+    inventory = replace(ROOMY, **{_loopback_field(): _away()})
+    assert "listen on every interface" in check.warnings(FILE, inventory)[0]
+
+
+def _loopback_field() -> str:
+    return "loopback_name" if "loopback_name" in Inventory.__dataclass_fields__ else "address"
+
+
+def _away() -> object:
+    return False if _loopback_field() == "loopback_name" else None
+
+
+def test_a_full_disk_is_refused() -> None:
+    with pytest.raises(AiHowError, match=r"the disk is full: 0\.5 GiB are free") as caught:
+        check.refuse(FILE, LAYOUT, replace(ROOMY, disk_free=check.GIB // 2))
+    assert "--root" in (caught.value.todo or "")
+
+
+def test_more_devices_than_stand_ins_are_refused_with_their_place() -> None:
+    with pytest.raises(SpecError, match="1 mistake") as caught:
+        check.refuse(FILE, LAYOUT, replace(ROOMY, devices=(Path("/dev/tty1"),)))
+    assert "2 simulated devices a node are asked for" in (caught.value.detail or "")
+    assert caught.value.problems[0].line > 1
+
+
+def test_a_path_is_refused_exactly_where_the_kernel_would() -> None:
+    longest = check.SOCKET_LIMIT - len(check.LONGEST_SOCKET) - 1
+    check.refuse(FILE, Layout(Path("/" + "x" * (longest - 1))), ROOMY)
+    with pytest.raises(AiHowError, match="too long a path"):
+        check.refuse(FILE, Layout(Path("/" + "x" * longest)), ROOMY)
