@@ -21,6 +21,7 @@ export AI_HOW_FACTS=/srv/site/share/jobs/exact-match-abababab/facts.json
 export PYTHONPATH=/srv/site/share/jobs/exact-match-abababab/recipe
 export PYTHONUNBUFFERED=1
 export OMP_NUM_THREADS=2
+export OMP_WAIT_POLICY=PASSIVE
 export NO_PROXY=127.0.0.1,localhost
 export no_proxy=127.0.0.1,localhost
 export DO_NOT_TRACK=1
