@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +201,7 @@ class Tracking:
 
     def _connect(self) -> MlflowClient:
         if self._client is None:
+            self._refuse_silence()
             # Loopback needs no proxy, and a server that is down should be told of in seconds, not in minutes.
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -211,6 +214,18 @@ class Tracking:
 
             self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
+
+    def _refuse_silence(self) -> None:
+        """MLflow's own client would try for a quarter of a minute before it says that nobody listens."""
+        parts = urllib.parse.urlsplit(self.uri)
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 80), timeout=5).close()
+        except OSError as error:
+            raise AiHowError(
+                f"MLflow does not answer: {error.strerror or error}",
+                where=self.uri,
+                todo="`ai-how status` shows whether the site is up; `ai-how up` brings it up.",
+            ) from error
 
 
 def _version(found: Any, aliases: Sequence[str] = ()) -> ModelVersion:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ai_how.client.tracking import Tracking
-from ai_how.errors import JobFailed, NotFound
+from ai_how.errors import JobFailed, NotFound, UsageError
 from ai_how.jobs.model import JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
 from ai_how.run import Clock, wait_until, write_whole
@@ -148,7 +148,10 @@ class Jobs:
         return job
 
     def cancel(self, job_id: int) -> None:
-        self.find(job_id)
+        """End a job. Raises :class:`UsageError` for one that has ended by itself."""
+        job = self.find(job_id)
+        if job.ended:
+            raise UsageError(f"job {job_id} ({job.name}) has ended already, as {job.state}")
         self._slurm.cancel(job_id)
 
     def log(self, job: Job) -> Path:

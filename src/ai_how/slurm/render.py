@@ -39,6 +39,8 @@ def slurm_conf(config: ClusterConfig) -> str:
         "ReturnToService=2",
         "GresTypes=gpu",
         "JobRequeue=1",
+        # A job that could never run is refused when it is submitted, instead of waiting for ever.
+        "EnforcePartLimits=ALL",
         # A job that asks for more than its partition has is refused; it would wait for ever.
         "EnforcePartLimits=ALL",
         "KillWait=10",
@@ -70,7 +72,7 @@ def cgroup_conf(config: ClusterConfig) -> str:
     Newer slurmd has a word for that. Older has none, and would look for the host's own kind and need root to use
     version 2; naming version 1 keeps it from looking, and nothing of it is used.
     """
-    plugin = "disabled" if config.version >= (23, 2) else "cgroup/v1"
+    plugin = "disabled" if config.version >= (24, 5) else "cgroup/v1"
     return f"# Rendered by ai-how: an emulated cluster uses no control groups.\nCgroupPlugin={plugin}\n"
 
 

@@ -78,6 +78,10 @@ class LocalProvider:
             return _nothing
         for path in (render.folder(layout), render.program_file(layout, "x").parent):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in render.program_file(layout, "x").parent.glob("*.conf"):
+            # Of a site whose folder was moved: supervisord would refuse to start over its logs.
+            if str(layout.log) not in path.read_text():
+                path.unlink()
         config = render.folder(layout) / "supervisord.conf"
         write(File(config, render.supervisord_conf(layout, self._user)))
         # A clean environment: what the services get is what their definitions say, whoever calls `up`.
@@ -222,7 +226,7 @@ def _place(service: Service) -> None:
     for file in service.files:
         write(file)
     for file in service.reads:
-        if not file.path.exists():
+        if not file.path.exists() or file.path.read_text() != file.text:
             write(file)
 
 
