@@ -42,6 +42,6 @@ def test_the_demo_keeps_its_promises(new_site: Callable[[str], LiveSite], tmp_pa
 
 def _is_self_contained(page: str) -> None:
     assert page.lstrip().lower().startswith("<!doctype html>") and page.rstrip().endswith("</html>")
-    assert not re.findall(r"<(?:script|img|link|iframe)[^>]*\s(?:src|href)=[\"']?(?!data:|#)", page)
+    assert not re.findall(r"<(?:script|img|link|iframe)[^>]*\s(?:src|href)=[\"'](?!data:|#)", page)
     assert not re.findall(r"@import|url\((?![\"']?(?:data:|#))", page)
     assert "site-facts" in page and "digits" in page
