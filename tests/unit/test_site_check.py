@@ -33,16 +33,7 @@ def test_more_than_the_host_has_is_a_warning_with_its_place() -> None:
 
 
 def test_a_name_that_leads_away_from_loopback_is_a_warning() -> None:
-    inventory = replace(ROOMY, **{_loopback_field(): _away()})
-    assert "listen on every interface" in check.warnings(FILE, inventory)[0]
-
-
-def _loopback_field() -> str:
-    return "loopback_name" if "loopback_name" in Inventory.__dataclass_fields__ else "address"
-
-
-def _away() -> object:
-    return False if _loopback_field() == "loopback_name" else None
+    assert "listen on every interface" in check.warnings(FILE, replace(ROOMY, loopback_name=False))[0]
 
 
 def test_a_full_disk_is_refused() -> None:
@@ -63,3 +54,13 @@ def test_a_path_is_refused_exactly_where_the_kernel_would() -> None:
     check.refuse(FILE, Layout(Path("/" + "x" * (longest - 1))), ROOMY)
     with pytest.raises(AiHowError, match="too long a path"):
         check.refuse(FILE, Layout(Path("/" + "x" * longest)), ROOMY)
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "100%", "a,b", "a#b", 'a"b', "a$b", "a=b", "a;b", "a\nb"])
+def test_a_path_that_configuration_files_would_misread_is_refused(name: str) -> None:
+    with pytest.raises(AiHowError, match="has a path with"):
+        check.refuse(FILE, Layout(Path("/srv") / name), ROOMY)
+
+
+def test_names_of_every_script_are_fine() -> None:
+    check.refuse(FILE, Layout(Path("/srv/größe-日本_1.0+x@y")), ROOMY)

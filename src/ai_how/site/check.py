@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ai_how.errors import AiHowError, Problem, SpecError
 from ai_how.host.inventory import Inventory
 from ai_how.services import Layout
@@ -11,6 +13,8 @@ GIB = 2**30
 #: A Unix socket's path has 107 characters at most (unix(7)); this is the longest that a site adds to its folder.
 SOCKET_LIMIT = 107
 LONGEST_SOCKET = "run/postgresql/.s.PGSQL.65535.lock"
+#: What a path may not hold: letters of any script may stand in it, blanks and signs of quoting may not.
+UNFIT = re.compile(r"[^\w./+@:~-]")
 #: Databases, an object store and a few models: less than this is no place for a site. In bytes.
 DISK_NEEDED = 2 * GIB
 
@@ -58,6 +62,14 @@ def refuse(file: SiteFile, layout: Layout, inventory: Inventory) -> None:
                     todo="Ask for fewer: Slurm wants a character device behind each.",
                 )
             ]
+        )
+    unfit = sorted(set(UNFIT.findall(str(layout.root))))
+    if unfit:
+        raise AiHowError(
+            f"the site's folder has a path with {' '.join(map(repr, unfit))} in it",
+            where=str(layout.root),
+            cause="Slurm and supervisord read their paths from files in which such characters mean something else",
+            todo="Choose another folder with --root.",
         )
     if len(str(layout.root / LONGEST_SOCKET)) > SOCKET_LIMIT:
         longest = SOCKET_LIMIT - len(LONGEST_SOCKET) - 1
