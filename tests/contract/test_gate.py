@@ -1,0 +1,96 @@
+"""The gate: the same tests for the real one and for the fake that other tests hold in their hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ai_how.errors import CommandFailed, MissingProgram, TimedOut
+from ai_how.run import Command, Gate, LocalGate, wait_until
+from ai_how.run.fake import ScriptedGate
+
+
+def scripted() -> ScriptedGate:
+    return ScriptedGate(
+        [
+            (["sh", "-c", "echo out; echo err >&2; exit 3"], (3, "out\n", "err\n")),
+            (["sh", "-c", 'echo "$WORD"'], lambda command: (0, command.env["WORD"] + "\n", "")),
+            (["cat"], lambda command: (0, command.stdin or "", "")),
+            (["true"], (0, "", "")),
+            (["false"], (1, "", "")),
+        ]
+    )
+
+
+@pytest.fixture(params=["real", "fake"])
+def gate(request: pytest.FixtureRequest) -> Gate:
+    return LocalGate() if request.param == "real" else scripted()
+
+
+class TestAnyGate:
+    def test_status_and_both_outputs_come_back(self, gate: Gate) -> None:
+        done = gate.run(Command(("sh", "-c", "echo out; echo err >&2; exit 3")), check=False)
+        assert (done.returncode, done.stdout, done.stderr, done.ok) == (3, "out\n", "err\n", False)
+        assert done.tail() == "err"
+
+    def test_a_failure_is_an_error_that_can_be_pasted(self, gate: Gate) -> None:
+        with pytest.raises(CommandFailed) as caught:
+            gate.run(Command(("sh", "-c", "echo out; echo err >&2; exit 3")))
+        assert caught.value.message == "sh ended with exit status 3"
+        assert caught.value.where == "sh -c 'echo out; echo err >&2; exit 3'"
+        assert caught.value.detail == "err"
+
+    def test_environment_and_input_reach_the_program(self, gate: Gate) -> None:
+        assert gate.run(Command(("sh", "-c", 'echo "$WORD"'), env={"WORD": "a b"})).stdout == "a b\n"
+        assert gate.run(Command(("cat",), stdin="secret")).stdout == "secret"
+
+    def test_passing_through_gives_the_status(self, gate: Gate) -> None:
+        assert gate.pass_through(Command(("true",))) == 0
+        assert gate.pass_through(Command(("false",))) == 1
+
+    def test_starting_gives_a_process(self, gate: Gate, tmp_path: Path) -> None:
+        assert gate.start(Command(("true",)), tmp_path / "log") > 0
+
+
+class TestTheRealGate:
+    def test_what_is_not_there(self, tmp_path: Path) -> None:
+        gate, command = LocalGate(), Command(("/no/such/program",))
+        for attempt in (gate.run, gate.pass_through, gate.replace, lambda one: gate.start(one, tmp_path / "log")):
+            with pytest.raises(MissingProgram, match="/no/such/program is not there"):
+                attempt(command)
+
+    def test_what_takes_too_long(self) -> None:
+        with pytest.raises(TimedOut, match=r"sleep did not end within 0\.1 s"):
+            LocalGate().run(Command(("sleep", "30"), timeout=0.1))
+
+    def test_what_is_no_text_is_shown_all_the_same(self) -> None:
+        assert "\ufffd" in LocalGate().run(Command(("printf", r"\377"))).stdout
+
+    def test_a_started_program_has_a_session_and_a_log_of_its_own(self, tmp_path: Path) -> None:
+        log = tmp_path / "log"
+        log.write_text("before\n")
+        pid = LocalGate().start(Command(("sh", "-c", "echo said; exec sleep 30"), cwd=tmp_path), log)
+        wait_until(lambda: "said" in log.read_text(), what="the program's output", timeout=10)
+        assert log.read_text() == "before\nsaid\n"
+        assert os.getsid(pid) == pid != os.getsid(0)
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+    def test_a_line_that_is_pasted_does_the_same(self) -> None:
+        command = Command(("printf", "%s|", "it's", "a b", "$HOME", ""), env={"X": "1 2"}, cwd=Path("/tmp"))
+        pasted = LocalGate().run(Command(("sh", "-c", command.paste())))
+        assert pasted.stdout == LocalGate().run(command).stdout == "it's|a b|$HOME||"
+
+    def test_a_secret_on_standard_input_is_in_no_line_and_no_representation(self) -> None:
+        command = Command(("cat",), stdin="the secret")
+        assert "the secret" not in command.paste() + repr(command)
+
+
+def test_the_fake_knows_what_it_was_asked_and_refuses_what_it_was_not_told() -> None:
+    gate = scripted()
+    gate.run(Command(("/usr/bin/true", "--now")))
+    assert [command.argv for command in gate.commands] == [("/usr/bin/true", "--now")]
+    with pytest.raises(AssertionError, match="no answer for: reboot"):
+        gate.run(Command(("reboot",)))
