@@ -57,6 +57,7 @@ def _first(program: Program, folders: Sequence[Path]) -> Path | None:
     for name in (program.name, *program.also_named):
         for folder in folders:
             path = folder / name
-            if path.is_file() and (program.library or os.access(path, os.X_OK)):
+            # First whether it may be used at all: a folder of PATH may be closed to whoever runs this.
+            if os.access(path, os.R_OK if program.library else os.X_OK) and path.is_file():
                 return path
     return None
