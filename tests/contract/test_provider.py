@@ -1,0 +1,142 @@
+"""What every provider does: the same class for the one that runs processes and for the one in memory."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_provider import FakeProvider
+
+from ai_how.errors import StepFailed
+from ai_how.host.inventory import user_name
+from ai_how.providers.local import LocalProvider
+from ai_how.providers.model import Observation, Provider, State
+from ai_how.run import Command, LocalGate
+from ai_how.services import Initialisation, Layout, Service
+from ai_how.services.model import PortProbe, aside
+from ai_how.site.state import SiteState
+
+#: Listens on a port, and says so; ends at once when its first word is not a number.
+LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
+
+
+@pytest.fixture
+def layout() -> Iterator[Layout]:
+    root = Path(tempfile.mkdtemp(prefix="aih-", dir="/tmp"))
+    made = Layout(root)
+    SiteState(made).make_folders(shared_with_accounts=False)
+    yield made
+    shutil.rmtree(root)
+
+
+@pytest.fixture(params=["local", "memory"])
+def provider(request: pytest.FixtureRequest, layout: Layout) -> Iterator[Provider]:
+    made: Provider = LocalProvider(layout, LocalGate(), user_name()) if request.param == "local" else FakeProvider()
+    made.open()
+    yield made
+    made.close()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def service(layout: Layout) -> Service:
+    port, data = free_port(), layout.data / "listener"
+    return Service(
+        "listener",
+        "a test asks",
+        (sys.executable, "-c", LISTEN, str(port)),
+        PortProbe(port),
+        initialisation=Initialisation(data, (Command(("mkdir", str(aside(data)))),)),
+        start_seconds=20,
+        stop_seconds=2,
+    )
+
+
+def broken(service: Service, provider: Provider) -> Service:
+    """The same service, which ends as soon as it is started."""
+    if isinstance(provider, FakeProvider):
+        provider.broken.add(service.name)
+    return replace(service, argv=(sys.executable, "-c", "raise SystemExit('no luck')"))
+
+
+def look(provider: Provider, service: Service) -> Observation:
+    return provider.observe([service]).services[service.name]
+
+
+class TestAnyProvider:
+    def test_a_life(self, provider: Provider, service: Service) -> None:
+        assert look(provider, service).state is State.ABSENT
+        provider.create(service)
+        found = look(provider, service)
+        assert (found.state, found.healthy, found.digest) == (State.RUNNING, True, service.digest)
+        assert found.pid
+        assert provider.observe([]).extra == ("listener",)
+        provider.destroy("listener")
+        assert provider.observe([]).extra == ()
+        assert look(provider, service).state is State.ABSENT
+        provider.destroy("listener")
+
+    def test_after_closing_it_is_stopped_and_starts_again_with_its_data(
+        self, provider: Provider, service: Service
+    ) -> None:
+        provider.create(service)
+        provider.close()
+        observed = provider.observe([service])
+        assert not observed.supervised and observed.strays == ()
+        assert observed.services["listener"].state is State.STOPPED
+        provider.open()
+        provider.create(service)
+        assert look(provider, service).healthy
+
+    def test_opening_again_changes_nothing(self, provider: Provider, service: Service) -> None:
+        provider.create(service)
+        before = look(provider, service).pid
+        undo = provider.open()
+        undo()
+        assert look(provider, service).pid == before
+
+    def test_what_was_created_can_be_taken_back(self, provider: Provider, service: Service) -> None:
+        undo = provider.create(service)
+        undo()
+        assert look(provider, service).state is State.ABSENT
+        assert provider.observe([]).extra == ()
+
+    def test_a_change_starts_it_anew_and_can_be_taken_back(self, provider: Provider, service: Service) -> None:
+        provider.create(service)
+        before = look(provider, service).pid
+        other = replace(service, env={"WORD": "another"})
+        undo = provider.change(other)
+        assert look(provider, other).digest == other.digest != service.digest
+        assert look(provider, other).pid != before
+        undo()
+        assert look(provider, service).digest == service.digest
+
+    def test_a_creation_that_fails_leaves_nothing(self, provider: Provider, service: Service) -> None:
+        with pytest.raises(StepFailed, match="listener does not stay up"):
+            provider.create(broken(service, provider))
+        assert look(provider, service).state is State.ABSENT
+        assert provider.observe([]).extra == ()
+
+    def test_a_change_that_fails_brings_the_former_back(self, provider: Provider, service: Service) -> None:
+        provider.create(service)
+        with pytest.raises(StepFailed, match="listener does not stay up"):
+            provider.change(broken(service, provider))
+        found = look(provider, service)
+        assert (found.state, found.digest) == (State.RUNNING, service.digest)
+
+    def test_sweeping_leaves_what_is_supervised(self, provider: Provider, service: Service) -> None:
+        provider.create(service)
+        before = look(provider, service).pid
+        provider.sweep()
+        assert look(provider, service).pid == before
