@@ -107,7 +107,7 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("command", ["validate", "plan", "up"])
+@pytest.mark.parametrize("command", ["plan", "up"])
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_a_bad_file_is_refused_with_every_mistake(site: LiveSite, case: str, command: str) -> None:
     old, new, where, what = BAD_FILES[case]

@@ -17,7 +17,9 @@ SERVICES = (
     "gateway", "tracker",
 )  # fmt: skip
 SEED = 20250607
-ROUNDS, KILLS = 4, 5
+ROUNDS = 4
+#: How long each kind of ``up`` takes at most on the reference machine, in seconds.
+LONGEST = {"first": 7.0, "again": 4.5, "grow": 2.5, "shrink": 3.0}
 
 
 def kill(pid: int) -> None:
@@ -108,32 +110,34 @@ def test_the_supervisor_and_all_its_children_are_killed(site: LiveSite, record: 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_up_is_killed_at_any_instant(new_site: Callable[[str], LiveSite], round_: int) -> None:
-    """Twenty kills in all: in each round the first one or two while everything is made for the first time."""
+    """Twenty kills in all, of an ``up`` that makes everything for the first time, starts all of it again, adds a
+    node, or drains and removes one."""
     site = new_site("killed")
-    site.write(count=2)
     chance = random.Random(SEED + round_)
     known: dict[int, str] = {}
-    for attempt in range(KILLS):
-        first_time = attempt < 1 + round_ % 2
-        if first_time:
+    for work in ("first", "first" if round_ % 2 else "again", "grow", "shrink", "grow"):
+        instant = chance.uniform(0.1, LONGEST[work])
+        if work in ("first", "again"):
+            site.crash()
+        if work == "first":
             shutil.rmtree(site.root, ignore_errors=True)
-        instant = chance.uniform(0.1, 7.0 if first_time else 4.5)
+        site.write(count=3 if work == "grow" else 2)
         with site.start("up") as process:
             time.sleep(instant)
             process.kill()
         site.run("up")
         status = site.status()
-        assert status["up"] and status["strays"] == 0, f"killed after {instant:.2f} s"
+        assert status["up"] and status["strays"] == 0, f"{work}: killed after {instant:.2f} s: {status}"
+        assert len(status["nodes"]) == (3 if work == "grow" else 2)
         assert all(entry["time"] for entry in site.journal)
-        if first_time:
-            job_id = site.sbatch("--wrap=true")
-            known = {job_id: "COMPLETED"}
+        if work == "first":
+            known = {site.sbatch("--wrap=true"): "COMPLETED"}
             until(lambda known=known: site.states() == known, "accounting knows the job")  # type: ignore[misc]
-        assert site.states() == known, f"killed after {instant:.2f} s"
-        site.crash()
+        assert site.states() == known, f"{work}: killed after {instant:.2f} s"
     # Killed once more, and then nothing but `down`.
+    site.crash()
     with site.start("up") as process:
-        time.sleep(chance.uniform(0.5, 4.0))
+        time.sleep(chance.uniform(0.5, LONGEST["again"]))
         process.kill()
     site.run("down")
     assert site.processes() == {}
