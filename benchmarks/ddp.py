@@ -1,12 +1,12 @@
 """Throughput of data-parallel training through ``ai-how train``, against the same script under bare torchrun.
 
-    python benchmarks/ddp.py [--pairs 5] [--epochs 12] [--file cluster.yaml]
+    python benchmarks/ddp.py [--pairs 5] [--epochs 8] [--file cluster.yaml]
 
-The site of the file must be up. Each pair runs the digits recipe once through Slurm on two nodes and once as two
-processes of torchrun on this machine, with the same interpreter, arguments and number of threads; which comes first
-alternates. What is compared is the script's own figure: images per second of an epoch, the median of the run's
-epochs, without start-up. The answer is the median over the pairs of each way, and the ratio of the two. Ends with
-exit code 1 when the ratio is below the target.
+The site of the file must be up. Each pair runs the recipe in ``benchmarks/ddp`` once through Slurm on two nodes and
+once as two processes of torchrun on this machine, with the same interpreter, arguments and number of threads; which
+comes first alternates. What is compared is the script's own figure: images per second of an epoch, the median of the
+run's epochs, without start-up. The answer is the median over the pairs of each way, and the ratio of the two. Ends
+with exit code 1 when the ratio is below the target.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ai_how.jobs.control import SHIPPED, SUPPORT
+from ai_how.jobs.control import SUPPORT
 
+RECIPE = Path(__file__).parent / "ddp"
 TARGET = 0.97
 PROCESSES = 2
 
 
 def through_slurm(words: Sequence[str], file: Path) -> dict[str, Any]:
-    """What ``ai-how train digits`` prints when its job has ended."""
+    """What ``ai-how train`` prints when its job has ended."""
     settings = [word for pair in zip(words[::2], words[1::2], strict=True) for word in _setting(*pair)]
-    command = [sys.executable, "-m", "ai_how", "train", "digits", "--json", "--file", str(file), *settings]
+    command = [sys.executable, "-m", "ai_how", "train", str(RECIPE), "--json", "--file", str(file), *settings]
     facts: dict[str, Any] = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout
     )
@@ -48,7 +49,7 @@ def bare(words: Sequence[str], python: str) -> float:
     """Images per second of the same script under torchrun alone."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(SHIPPED / "digits" / "train.py", folder)
+        shutil.copy(RECIPE / "train.py", folder)
         shutil.copytree(SUPPORT, folder / SUPPORT.name)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "AI_HOW_"))}
         env = {
@@ -74,7 +75,7 @@ def _free_port() -> int:
 
 def interpreter(file: Path) -> str:
     """The python that the recipe's jobs run with, read from the batch script that would be submitted."""
-    command = [sys.executable, "-m", "ai_how", "train", "digits", "--dry-run", "--file", str(file)]
+    command = [sys.executable, "-m", "ai_how", "train", str(RECIPE), "--dry-run", "--file", str(file)]
     script = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     (line,) = (line for line in script.splitlines() if line.startswith("srun "))
     return line.split(" -m ai_how_job.torchrun")[0].split()[-1]
@@ -112,7 +113,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=64, help="images in a step of one process")
     parser.add_argument("--file", type=Path, default=Path("cluster.yaml"))
     facts = measure(parser.parse_args())
