@@ -41,8 +41,6 @@ def slurm_conf(config: ClusterConfig) -> str:
         "JobRequeue=1",
         # A job that could never run is refused when it is submitted, instead of waiting for ever.
         "EnforcePartLimits=ALL",
-        # A job that asks for more than its partition has is refused; it would wait for ever.
-        "EnforcePartLimits=ALL",
         "KillWait=10",
         "MinJobAge=3600",
         "MessageTimeout=30",
