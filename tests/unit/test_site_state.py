@@ -36,6 +36,8 @@ def test_ports_of_nodes_that_are_gone_are_kept(state: SiteState) -> None:
     state.set_ports({"gateway": 15000, "slurmd-node05": 15005})
     state.set_ports({"gateway": 15001})
     assert state.ports() == {"gateway": 15001, "slurmd-node05": 15005}
+    state.restore_ports({"gateway": 15000})
+    assert state.ports() == {"gateway": 15000}
 
 
 def test_secrets_are_made_once_and_closed(state: SiteState, tmp_path: Path) -> None:

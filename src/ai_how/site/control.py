@@ -163,8 +163,8 @@ class Site:
         try:
             self._execute(plan, services, reporter)
         except BaseException:
-            # What ran before runs on its former ports again.
-            self.state.set_ports(former)
+            # What ran before runs on its former ports again; what did not has none yet.
+            self.state.restore_ports(former)
             raise
         return plan
 

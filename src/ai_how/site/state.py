@@ -54,6 +54,10 @@ class SiteState:
         # Ports of nodes that are gone stay recorded: the nodes get them again when they come back.
         self._write("ports.json", {**self.ports(), **ports})
 
+    def restore_ports(self, ports: Mapping[str, int]) -> None:
+        """Exactly these, as they were before a run that failed."""
+        self._write("ports.json", ports)
+
     def secrets(self, names: Iterable[str], *, make: bool) -> Mapping[str, str]:
         """The site's secrets; those that are not there are made, or left empty."""
         found = {}
