@@ -44,6 +44,11 @@ class JobFolder:
         return self.path / "checkpoint"
 
     @property
+    def ended(self) -> Path:
+        """Made when the batch script ends by itself: cheaper to look for than to ask Slurm again and again."""
+        return self.path / "ended"
+
+    @property
     def facts(self) -> Path:
         """What the job may know of its site."""
         return self.path / "facts.json"

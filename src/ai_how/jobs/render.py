@@ -92,7 +92,9 @@ def _steps(submission: Submission) -> Iterator[str]:
     yield "trap 'told=1' USR1"
     yield 'mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"'
     yield f'echo "$SLURM_JOB_ID" >{shlex.quote(str(submission.folder.path / "job_id"))}'
-    yield f'rm -f "$AI_HOW_CHECKPOINT_DIR/{MARKER}"'
+    ended = shlex.quote(str(submission.folder.ended))
+    yield f'rm -f "$AI_HOW_CHECKPOINT_DIR/{MARKER}" {ended}'
+    yield f"trap {shlex.quote(f'touch {ended}')} EXIT"
     match submission.recipe.kind:
         case "train":
             yield from _train(submission)

@@ -33,7 +33,8 @@ told=
 trap 'told=1' USR1
 mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"
 echo "$SLURM_JOB_ID" >/srv/site/share/jobs/exact-match-abababab/job_id
-rm -f "$AI_HOW_CHECKPOINT_DIR/requeue"
+rm -f "$AI_HOW_CHECKPOINT_DIR/requeue" /srv/site/share/jobs/exact-match-abababab/ended
+trap 'touch /srv/site/share/jobs/exact-match-abababab/ended' EXIT
 pass_on() {
     while sleep 3; kill -0 "$step" 2>/dev/null; do
         scancel --signal=USR1 "$SLURM_JOB_ID"

@@ -33,7 +33,8 @@ told=
 trap 'told=1' USR1
 mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"
 echo "$SLURM_JOB_ID" >/srv/site/share/jobs/site-facts-abababab/job_id
-rm -f "$AI_HOW_CHECKPOINT_DIR/requeue"
+rm -f "$AI_HOW_CHECKPOINT_DIR/requeue" /srv/site/share/jobs/site-facts-abababab/ended
+trap 'touch /srv/site/share/jobs/site-facts-abababab/ended' EXIT
 if [ ! -e "$AI_HOW_OUTPUT_DIR/prepared/config.yaml" ]; then
     /home/ada/.local/share/ai-how/envs/oumi-4567/bin/python prepare.py --epochs 8 || exit
 fi
