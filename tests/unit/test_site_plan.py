@@ -112,6 +112,12 @@ def test_strays_are_swept_before_anything_is_opened() -> None:
     assert after(plan, "open:supervisord") == {"sweep:strays"}
 
 
+def test_a_node_that_slurmctld_has_not_heard_of_yet_is_waited_for() -> None:
+    plan = make(WANTED, observed(), {}, ["node02"])
+    assert work(plan) == ["register:nodes"]
+    assert "node02" in plan.work[0].why
+
+
 def test_a_service_nobody_asks_for_is_removed() -> None:
     plan = make(WANTED, observed(extra=["old-service"]), {})
     assert work(plan) == ["remove:old-service"]

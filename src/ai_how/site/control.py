@@ -15,7 +15,7 @@ from ai_how.host import Environments, Folders, Toolbox
 from ai_how.host.inventory import Inventory, take_inventory
 from ai_how.host.programs import program
 from ai_how.providers.local import LocalProvider
-from ai_how.providers.model import Provider
+from ai_how.providers.model import Observed, Provider
 from ai_how.run import Clock, FileLock, Gate, LocalGate, SystemClock
 from ai_how.services import Layout, Service, Setting, catalogue, gateway, mlflow, slurm
 from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS, SECRETS, port_names
@@ -116,7 +116,8 @@ class Site:
         """What ``up`` would do now. Changes nothing."""
         setting = self.setting()
         services = catalogue(setting)
-        return make(services, self.provider.observe(services), self._missing())
+        observed = self.provider.observe(services)
+        return make(services, observed, self._missing(), self._unready(observed))
 
     def warnings(self) -> list[str]:
         """What is allowed but worth knowing, each with its place in the file."""
@@ -155,7 +156,8 @@ class Site:
         self._install(reporter)
         setting = self.setting(make_secrets=True)
         services = catalogue(setting)
-        plan = make(services, self.provider.observe(services), {})
+        observed = self.provider.observe(services)
+        plan = make(services, observed, {}, self._unready(observed))
         former = self.state.ports()
         # Recorded before they are used, so that whoever comes after a crash finds what runs.
         self.state.set_ports(setting.ports)
@@ -201,6 +203,12 @@ class Site:
 
     def _actions(self, services: tuple[Service, ...], reporter: Reporter) -> Actions:
         return Actions(self.provider, services, self.slurm, reporter, self.clock)
+
+    def _unready(self, observed: Observed) -> list[str]:
+        """Nodes that a healthy slurmctld waits for."""
+        if not observed.services["slurmctld"].healthy:
+            return []
+        return [node.name for node in self.slurm.nodes() if node.unheard]
 
     def _missing(self) -> Mapping[str, str]:
         missing = {name: program(name).purpose for name in PROGRAMS if self.toolbox.find(name) is None}

@@ -14,8 +14,14 @@ SUPERVISOR = "supervisord"
 NODES = "nodes"
 
 
-def make(wanted: Sequence[Service], observed: Observed, missing: Mapping[str, str]) -> Plan:
-    """The plan. ``missing`` are programs and environments that are not there, each with what it is for.
+def make(
+    wanted: Sequence[Service],
+    observed: Observed,
+    missing: Mapping[str, str],
+    unready: Sequence[str] = (),
+) -> Plan:
+    """The plan. ``missing`` are programs and environments that are not there, each with what it is for;
+    ``unready`` are nodes whose daemons may run, but which take no jobs yet.
 
     Raises :class:`CouldNotTell` when a service could not be observed: nothing is planned on a guess.
     """
@@ -39,7 +45,7 @@ def make(wanted: Sequence[Service], observed: Observed, missing: Mapping[str, st
             before += [step.id for step in removals if step.target.startswith(_NODE)]
         chosen[service.name] = Step(step.action, step.target, step.why, (*base, *before))
     steps += chosen.values()
-    steps += _joining(chosen, removals)
+    steps += _joining(chosen, removals, unready)
     return Plan(tuple(steps))
 
 
@@ -88,11 +94,14 @@ def _removals(observed: Observed, base: tuple[str, ...]) -> Iterator[Step]:
             yield Step(Action.REMOVE, name, "the file asks for no such service any more", base)
 
 
-def _joining(chosen: Mapping[str, Step], removals: Sequence[Step]) -> Iterator[Step]:
+def _joining(chosen: Mapping[str, Step], removals: Sequence[Step], unready: Sequence[str]) -> Iterator[Step]:
     """What concerns all nodes at once, after each of them was seen to."""
     nodes = [step for name, step in chosen.items() if name.startswith(_NODE)]
     controller = chosen["slurmctld"]
     busy = tuple(step.id for step in (controller, *nodes) if step.action is not Action.NOTHING)
+    if not busy and unready:
+        yield Step(Action.REGISTER, NODES, f"not ready for jobs yet: {', '.join(unready)}")
+        return
     if not busy:
         yield Step(Action.NOTHING, NODES, "every node is registered")
         return

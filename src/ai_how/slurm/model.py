@@ -122,6 +122,11 @@ class NodeState:
     def usable(self) -> bool:
         return self.state in {"IDLE", "MIXED", "ALLOCATED", "COMPLETING"} and not self.flags & UNUSABLE
 
+    @property
+    def unheard(self) -> bool:
+        """slurmctld waits for its slurmd to report, as it does after each restart of its own."""
+        return self.state == "UNKNOWN" or "NOT_RESPONDING" in self.flags
+
 
 #: Base states in which a job will never run again (Slurm, ``JOB STATE CODES`` in squeue(1)).
 ENDED = frozenset(

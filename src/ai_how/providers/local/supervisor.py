@@ -82,7 +82,16 @@ class Supervisor:
     def remove(self, name: str) -> None:
         """Stop it, wait until it has ended, and forget it."""
         self._call(lambda rpc: _tolerating(Faults.BAD_NAME, lambda: rpc.stopProcessGroup(name)))
-        self._call(lambda rpc: _tolerating(Faults.BAD_NAME, lambda: rpc.removeProcessGroup(name)))
+
+        def forgotten() -> bool:
+            try:
+                self._call(lambda rpc: _tolerating(Faults.BAD_NAME, lambda: rpc.removeProcessGroup(name)))
+            except _StillRunning:
+                # Somebody else had told it to stop already, and did not live to see it.
+                return False
+            return True
+
+        wait_until(forgotten, what=f"the end of {name}", timeout=60)
 
     def shutdown(self) -> None:
         """Stop every process and then itself."""
@@ -94,7 +103,7 @@ class Supervisor:
             try:
                 return action(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor)
             except xmlrpc.client.Fault as fault:
-                kind = _ShuttingDown if fault.faultCode == Faults.SHUTDOWN_STATE else AiHowError
+                kind = _KINDS.get(fault.faultCode, AiHowError)
                 raise kind(f"supervisord refused: {fault.faultString}", where=str(self._socket)) from fault
             finally:
                 transport.close()
@@ -102,6 +111,16 @@ class Supervisor:
 
 class _ShuttingDown(AiHowError):
     """supervisord takes no calls any more."""
+
+
+class _StillRunning(AiHowError):
+    """A process that was to be forgotten has not ended yet."""
+
+
+_KINDS: Mapping[int, type[AiHowError]] = {
+    Faults.SHUTDOWN_STATE: _ShuttingDown,
+    Faults.STILL_RUNNING: _StillRunning,
+}
 
 
 def _tolerating(fault: int, action: Callable[[], Any]) -> None:
