@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +31,9 @@ from ai_how.slurm.model import Accounting, Job
 log = logging.getLogger("ai_how.jobs.tracker")
 #: Seconds between two looks at the jobs' folders, and the longest between two questions to Slurm.
 PAUSE = 0.5
+#: After this long a record without a job's id has lost its submitter; the state it is closed by is our own word.
+ABANDONED_SECONDS = 300.0
+NEVER_SUBMITTED = "NEVER_SUBMITTED"
 LONGEST_PAUSE = 5.0
 
 
@@ -55,6 +58,10 @@ class Tracker:
         closed = 0
         for folder, record in open_records:
             record = _adopted(folder, record)
+            if abandoned(record, known.values(), time.time()):
+                self._tracking.close(record.run_id, NEVER_SUBMITTED, {}, {"slurm.state": NEVER_SUBMITTED})
+                write_record(folder, replace(record, state=NEVER_SUBMITTED))
+                continue
             job = known.get(record.job_id) or (self._slurm.job(record.job_id) if record.job_id else None)
             if job is None or not job.ended:
                 continue
@@ -86,6 +93,13 @@ class Tracker:
         write_record(folder, replace(record, state=job.state, accounting=facts))
         log.info("job %s (%s) is closed as %s", job.id, record.name, job.state)
         return True
+
+
+def abandoned(record: JobRecord, jobs: Iterable[Job], now: float) -> bool:
+    """Whether a submitter died before sbatch: no job noted its id, and none that waits can be this one. Pure."""
+    if record.job_id or now - record.submitted < ABANDONED_SECONDS:
+        return False
+    return not any(job.name == record.name and not job.ended for job in jobs)
 
 
 def measured(entry: Accounting) -> dict[str, float]:
