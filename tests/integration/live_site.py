@@ -43,11 +43,11 @@ def make_home(owner: int | None = None) -> Path:
     return home
 
 
-def until(probe: Callable[[], T], what: str, timeout: float = 60.0) -> T:
+def until(probe: Callable[[], T], what: str | Callable[[], str], timeout: float = 60.0) -> T:
     """Ask until the answer is true."""
     deadline = time.monotonic() + timeout
     while not (answer := probe()):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what if isinstance(what, str) else what()}"
         time.sleep(0.1)
     return answer
 
@@ -126,6 +126,11 @@ class LiveSite:
     def is_up(self) -> bool:
         return bool(self.status()["up"])
 
+    def must_be_up(self) -> None:
+        status = self.status()
+        wrong = [one for one in status["services"] if not one["healthy"]]
+        assert status["up"] and status["strays"] == 0, f"{wrong} {status['nodes']} {status['strays']} strays"
+
     def shell(self, *words: str, code: int = 0, timeout: float = 120) -> str:
         """Standard output of a command in the site's environment."""
         return self.run("shell", "--", *words, code=code, timeout=timeout).stdout
@@ -151,7 +156,7 @@ class LiveSite:
             facts.update(self.job(job_id))
             return facts["JobState"] in states
 
-        until(there, f"job {job_id} {' or '.join(states)}; it is {facts}", timeout)
+        until(there, lambda: f"job {job_id} {' or '.join(states)}; it is {facts}", timeout)
         return facts
 
     def printed(self, job_id: int | str) -> str:

