@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from live_site import REPOSITORY, LiveSite, make_home, until
 
-USER = "ai-how-test"
+#: Of its own for each run, so that two runs on one machine do not meet.
+USER = f"ai-how-{os.getpid()}"
 
 
 @pytest.fixture
