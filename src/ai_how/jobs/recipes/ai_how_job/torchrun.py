@@ -1,28 +1,49 @@
-"""torchrun with two differences: when every process left with the requeue exit code, so does torchrun; and when
-processes failed it says so in a line each, so that their own last words are the log's last lines.
+"""torchrun with two differences, both at its end.
 
-torchrun itself ends with 1 and a long report of failure whatever its processes ended with.
+When every process left with the requeue exit code, so does torchrun, which otherwise ends with 1 and a report of
+failure whatever its processes ended with. And the last node to leave says nothing of the others having left before
+it: torchrun prints a traceback of that into the log of a job that did well.
 Run it as `python -m ai_how_job.torchrun`, with torchrun's own arguments.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+from typing import Any
 
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main
+# Read once, when PyTorch is imported; the processes that torchrun starts are to have their own wish.
+_wish = os.environ.get("TORCH_CPP_LOG_LEVEL")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
-from .notice import EXIT_CODE
+from torch.distributed.elastic.agent.server import api  # noqa: E402
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: E402
+from torch.distributed.run import main  # noqa: E402
+
+from .notice import EXIT_CODE  # noqa: E402
+
+if _wish is None:
+    del os.environ["TORCH_CPP_LOG_LEVEL"]
+
+_wait_for_others = api.SimpleElasticAgent._exit_barrier
+
+
+def _wait_quietly(agent: Any) -> None:
+    """Wait for the other nodes; one that has left already is no error any more."""
+    logger = logging.getLogger(api.__name__)
+    logger.disabled = True
+    try:
+        _wait_for_others(agent)
+    finally:
+        logger.disabled = False
+
 
 if __name__ == "__main__":
+    api.SimpleElasticAgent._exit_barrier = _wait_quietly
     try:
         main()
     except ChildFailedError as error:
         if {failure.exitcode for failure in error.failures.values()} == {EXIT_CODE}:
             sys.exit(EXIT_CODE)
-        for failure in error.failures.values():
-            print(
-                f"process {failure.local_rank} of this node ended with exit code {failure.exitcode}",
-                file=sys.stderr,
-            )
-        sys.exit(1)
+        raise
