@@ -126,10 +126,12 @@ class LiveSite:
     def is_up(self) -> bool:
         return bool(self.status()["up"])
 
-    def must_be_up(self) -> None:
+    def must_be_up(self) -> Any:
+        """The status of a site that is wholly up."""
         status = self.status()
         wrong = [one for one in status["services"] if not one["healthy"]]
         assert status["up"] and status["strays"] == 0, f"{wrong} {status['nodes']} {status['strays']} strays"
+        return status
 
     def shell(self, *words: str, code: int = 0, timeout: float = 120) -> str:
         """Standard output of a command in the site's environment."""

@@ -134,8 +134,7 @@ def test_up_is_killed_at_any_instant(new_site: Callable[[str], LiveSite], round_
             time.sleep(instant)
             process.kill()
         site.run("up")
-        site.must_be_up()
-        assert len(site.status()["nodes"]) == (3 if work == "grow" else 2)
+        assert len(site.must_be_up()["nodes"]) == (3 if work == "grow" else 2)
         assert all(entry["time"] for entry in site.journal)
         if work == "first":
             known = {site.sbatch("--wrap=true"): "COMPLETED"}

@@ -66,9 +66,8 @@ def test_dependencies_are_kept(site: LiveSite, work: Path) -> None:
     assert (work / "final.txt").read_text() == "21 22\n"
     assert (work / "rescue.txt").read_text() == "rescued\n"
     assert site.wait_for_job(never, "CANCELLED") and not (work / "never.txt").exists()
-    states = site.states()
-    assert states[bad] == "FAILED"
-    assert {states[job] for job in (prep, left, right)} == {"COMPLETED"}
+    wanted = {prep: "COMPLETED", left: "COMPLETED", right: "COMPLETED", bad: "FAILED"}
+    until(lambda: wanted.items() <= site.states().items(), "accounting knows how each of them ended")
 
 
 def test_a_job_that_is_told_saves_and_is_requeued(site: LiveSite, work: Path) -> None:
@@ -78,8 +77,9 @@ def test_a_job_that_is_told_saves_and_is_requeued(site: LiveSite, work: Path) ->
     site.shell("scancel", "--signal=USR1", "--batch", str(job_id))
     site.wait_for_job(job_id, "PENDING")
     assert (work / "checkpoint.txt").exists()
-    site.shell("scontrol", "update", f"JobId={job_id}", "StartTime=now")
-    assert site.wait_for_job(job_id, "COMPLETED")["Restarts"] == "1"
+    # Slurm lets it wait until its former credentials have expired, and that is not to be hurried: a start in the same
+    # second would be taken for the end of the former life.
+    assert site.wait_for_job(job_id, "COMPLETED", timeout=120)["Restarts"] == "1"
     assert "saving in life 0" in log.read_text() or "saving in life \n" in log.read_text()
     assert "resumed after 1 restart(s)" in log.read_text()
 
