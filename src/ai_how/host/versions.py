@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from ai_how.errors import AiHowError
 from ai_how.host.model import Program
-from ai_how.run import Command, Gate
+from ai_how.run import Command, Gate, write_whole
 
 _MARIADB = re.compile(r"(\d+(?:\.\d+)+)-MariaDB")
 _VERSION = re.compile(r"(\d+(?:\.\d+)+)")
@@ -67,9 +67,5 @@ class Versions:
         known[path] = entry
         if not self._file.parent.is_dir():
             return
-        aside = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-        try:
-            aside.write_text(json.dumps(known), encoding="utf-8")
-            aside.replace(self._file)
-        except OSError:
-            aside.unlink(missing_ok=True)  # only a memory: the program is asked again next time
+        with contextlib.suppress(OSError):  # only a memory: the program is asked again next time
+            write_whole(self._file, json.dumps(known))
