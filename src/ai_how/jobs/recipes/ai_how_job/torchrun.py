@@ -1,8 +1,10 @@
-"""torchrun with two differences, both at its end.
+"""torchrun with three differences, all at its end.
 
 When every process left with the requeue exit code, so does torchrun, which otherwise ends with 1 and a report of
-failure whatever its processes ended with. And the last node to leave says nothing of the others having left before
-it: torchrun prints a traceback of that into the log of a job that did well.
+failure whatever its processes ended with. When one failed, torchrun says so in a line: its own report and traceback
+are longer than the last lines that people are shown of a log, and would hide what the script said. And the last
+node to leave says nothing of the others having left before it: torchrun prints a traceback of that into the log of
+a job that did well.
 Run it as `python -m ai_how_job.torchrun`, with torchrun's own arguments.
 """
 
@@ -46,4 +48,7 @@ if __name__ == "__main__":
     except ChildFailedError as error:
         if {failure.exitcode for failure in error.failures.values()} == {EXIT_CODE}:
             sys.exit(EXIT_CODE)
-        raise
+        for rank, failure in sorted(error.failures.items()):
+            how = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
+            print(f"torchrun: the process of rank {rank} failed: {how}", file=sys.stderr)
+        sys.exit(1)
