@@ -144,7 +144,7 @@ def _tables(schema: dict[str, Any], part: dict[str, Any], path: str) -> Iterator
 
 def _mapping(schema: dict[str, Any], field: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """The mapping that a key holds, or that each entry of its list is; ``suffix`` tells a list."""
-    for choice in field.get("anyOf", [field]):
+    for choice in _choices(field):
         if "items" in choice:
             return _mapping(schema, choice["items"])[0], "[]"
         if "$ref" in choice:
@@ -153,15 +153,24 @@ def _mapping(schema: dict[str, Any], field: dict[str, Any]) -> tuple[dict[str, A
 
 
 def _kind(schema: dict[str, Any], field: dict[str, Any], path: str) -> str:
-    inner, suffix = _mapping(schema, field)
-    if inner is not None:
-        return f"[{'list of mappings' if suffix else 'mapping'}](#{_anchor(path)})"
-    choices = [choice for choice in field.get("anyOf", [field]) if choice.get("type") != "null"]
-    return " or ".join(dict.fromkeys(_plain_kind(choice) for choice in choices))
+    kinds = []
+    for choice in _choices(field):
+        inner, suffix = _mapping(schema, choice)
+        if inner is not None:
+            kinds.append(f"[{'list of mappings' if suffix else 'mapping'}](#{_anchor(path)})")
+        elif choice.get("type") != "null":
+            kinds.append(_plain_kind(choice))
+    return " or ".join(dict.fromkeys(kinds))
+
+
+def _choices(field: dict[str, Any]) -> list[dict[str, Any]]:
+    """The shapes that a value may have; most have one."""
+    found: list[dict[str, Any]] = field.get("anyOf", field.get("oneOf", [field]))
+    return found
 
 
 def _anchor(path: str) -> str:
-    return path.rstrip("[]").replace(".", "-")
+    return path.replace("[]", "").replace(".", "-")
 
 
 def _plain_kind(field: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from ai_how.services import mariadb, munge
 from ai_how.services.model import CommandProbe, File, PortProbe, Service, Setting, Settle
 from ai_how.slurm import render
 from ai_how.slurm.model import ClusterConfig, Gres, Node, Partition
+from ai_how.spec.model import NodeGroup
 
 _PLUGINS = ("usr/lib/*/slurm-wlm", "usr/lib/*/slurm", "usr/lib/slurm-wlm")
 ACCOUNT = "site"
@@ -20,7 +21,6 @@ _ALREADY = ("Nothing new added", "already exists", "Already existing", "Request 
 def cluster(setting: Setting) -> ClusterConfig:
     """The Slurm cluster that the file describes."""
     hpc, layout = setting.spec.clusters.hpc, setting.layout
-    names = setting.spec.node_names
     return ClusterConfig(
         name="hpc",
         host=setting.host.name,
@@ -38,18 +38,19 @@ def cluster(setting: Setting) -> ClusterConfig:
             Node(
                 name=name,
                 port=setting.ports[f"slurmd-{name}"],
-                cpus=hpc.compute_nodes.cpu_cores,
-                memory_mb=hpc.compute_nodes.memory_gb * 1024,
-                gres=_gres(setting),
+                cpus=group.cpu_cores,
+                memory_mb=group.memory_gb * 1024,
+                gres=_gres(setting, group),
             )
-            for name in names
+            for group in hpc.groups
+            for name in group.node_names
         ),
         partitions=tuple(
             Partition(
                 name=partition.name,
-                nodes=names[: partition.nodes],
+                nodes=hpc.nodes_of(partition),
                 max_time=partition.max_time or hpc.slurm_config.max_job_time,
-                default_time=hpc.slurm_config.default_job_time,
+                default_time=partition.default_time or hpc.slurm_config.default_job_time,
                 default=partition.name == hpc.default_partition,
             )
             for partition in hpc.slurm_config.partitions
@@ -159,11 +160,11 @@ def _shape(node: Node) -> str:
     return f"{node.port}/{node.cpus}/{node.memory_mb}/{render.gres_count(node.gres)}"
 
 
-def _gres(setting: Setting) -> tuple[Gres, ...]:
+def _gres(setting: Setting, group: NodeGroup) -> tuple[Gres, ...]:
     """Simulated GPUs: Slurm wants character devices behind them, and any will do."""
     free = list(setting.host.character_devices)
     found = []
-    for device in setting.spec.clusters.hpc.compute_nodes.devices:
+    for device in group.devices:
         files, free = tuple(free[: device.count]), free[device.count :]
         found.append(Gres(device.model, files))
     return tuple(found)

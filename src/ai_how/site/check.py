@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ai_how.errors import AiHowError, Problem, SpecError
 from ai_how.host.inventory import Inventory
 from ai_how.services import Layout
 from ai_how.spec import SiteFile
+from ai_how.spec.model import NodeGroup
 
 GIB = 2**30
 #: A Unix socket's path has 107 characters at most (unix(7)); this is the longest that a site adds to its folder.
@@ -23,12 +25,12 @@ _NODES = ("clusters", "hpc", "compute_nodes")
 
 def warnings(file: SiteFile, inventory: Inventory) -> list[str]:
     """Emulation oversubscribes: allowed, but whoever reads figures from it should know."""
-    nodes, controller = file.spec.clusters.hpc.compute_nodes, file.spec.clusters.hpc.controller
+    hpc = file.spec.clusters.hpc
     found = []
-    cpus = nodes.count * nodes.cpu_cores
+    cpus = sum(group.count * group.cpu_cores for group in hpc.groups)
     if cpus > inventory.cpus:
         found.append(
-            f"{file.where(*_NODES, 'cpu_cores')}: {nodes.count} nodes of {nodes.cpu_cores} CPUs are {cpus}, "
+            f"{file.where(*_NODES, 'cpu_cores')}: {_nodes(hpc.groups)} are {cpus}, "
             f"this machine has {inventory.cpus}: jobs share them"
         )
     if not inventory.loopback_name:
@@ -37,7 +39,7 @@ def warnings(file: SiteFile, inventory: Inventory) -> list[str]:
             f"daemons listen on every interface (they answer only to the site's own key); a line "
             f"'127.0.0.1 {inventory.hostname}' in /etc/hosts keeps them on loopback"
         )
-    memory = nodes.count * nodes.memory_gb + controller.memory_gb
+    memory = sum(group.count * group.memory_gb for group in hpc.groups) + hpc.controller.memory_gb
     if memory * GIB > inventory.memory:
         found.append(
             f"{file.where(*_NODES, 'memory_gb')}: the nodes and the controller have {memory} GiB of memory, "
@@ -46,9 +48,14 @@ def warnings(file: SiteFile, inventory: Inventory) -> list[str]:
     return found
 
 
+def _nodes(groups: Sequence[NodeGroup]) -> str:
+    return " and ".join(f"{group.count} nodes of {group.cpu_cores} CPUs" for group in groups)
+
+
 def refuse(file: SiteFile, layout: Layout, inventory: Inventory) -> None:
     """Raises what would make ``up`` fail half way."""
-    wanted = sum(device.count for device in file.spec.clusters.hpc.compute_nodes.devices)
+    groups = file.spec.clusters.hpc.groups
+    wanted = max(sum(device.count for device in group.devices) for group in groups)
     if wanted > len(inventory.devices):
         where = file.where(*_NODES, "devices").rsplit(":", 2)
         raise SpecError(

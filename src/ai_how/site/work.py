@@ -120,8 +120,7 @@ def facts(site: Site) -> Mapping[str, Any]:
     """What a job may know of its site: nodes, devices, partitions, services. No secrets."""
     spec = site.file.spec
     hpc = spec.clusters.hpc
-    nodes = spec.node_names
-    spans = {part.name: nodes[: part.nodes] for part in hpc.slurm_config.partitions}
+    spans = {part.name: hpc.nodes_of(part) for part in hpc.slurm_config.partitions}
     ports = site.setting().ports
     return {
         "site": spec.name,
@@ -139,14 +138,13 @@ def facts(site: Site) -> Mapping[str, Any]:
         "nodes": [
             {
                 "name": name,
-                "cpus": hpc.compute_nodes.cpu_cores,
-                "memory_gb": hpc.compute_nodes.memory_gb,
-                "devices": [
-                    {"type": device.model, "count": device.count} for device in hpc.compute_nodes.devices
-                ],
+                "cpus": group.cpu_cores,
+                "memory_gb": group.memory_gb,
+                "devices": [{"type": device.model, "count": device.count} for device in group.devices],
                 "partitions": [part for part, members in spans.items() if name in members],
             }
-            for name in nodes
+            for group in hpc.groups
+            for name in group.node_names
         ],
         "services": [
             {"name": label, "port": ports[name]}

@@ -2,9 +2,9 @@
 
 from ai_how.spec.model import (
     CloudCluster,
-    ComputeNodes,
     Device,
     HpcCluster,
+    NodeGroup,
     Partition,
     SiteSpec,
     SlurmConfig,
@@ -13,9 +13,9 @@ from ai_how.spec.parse import Position, SiteFile, parse
 
 __all__ = [
     "CloudCluster",
-    "ComputeNodes",
     "Device",
     "HpcCluster",
+    "NodeGroup",
     "Partition",
     "Position",
     "SiteFile",

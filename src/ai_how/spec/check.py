@@ -25,7 +25,7 @@ def _partitions(spec: SiteSpec) -> Iterator[Found]:
     for index, partition in enumerate(slurm.partitions):
         if partition.name in names[:index]:
             yield (*base, "partitions", index), f"partition '{partition.name}' is listed twice", None
-        count = spec.clusters.hpc.compute_nodes.count
+        count = len(spec.clusters.hpc.nodes_of(partition.model_copy(update={"nodes": None})))
         if partition.nodes is not None and partition.nodes > count:
             yield (
                 (*base, "partitions", index, "nodes"),

@@ -150,7 +150,8 @@ def _telling(details: list[ErrorDetails]) -> Iterator[ErrorDetails]:
 def _problem(
     model: type[BaseModel], detail: ErrorDetails, positions: Mapping[Path, Position], name: str, data: Any
 ) -> Problem:
-    path = tuple(detail["loc"])
+    # What stands in angle brackets names a choice between two shapes, not a key.
+    path = tuple(part for part in detail["loc"] if not str(part).startswith("<"))
     where = ".".join(str(part) for part in path)
     todo = None
     if detail["type"] == "extra_forbidden":

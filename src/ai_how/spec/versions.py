@@ -1,0 +1,11 @@
+"""The versions of ``cluster.yaml``. Pure.
+
+``1.0`` is what :mod:`ai_how.spec.model` describes. ``0.9`` was the first draft: flat at the top and with shorter words;
+:mod:`ai_how.spec.migrate` knows its shape.
+"""
+
+from __future__ import annotations
+
+CURRENT = "1.0"
+#: From the oldest on; each is carried over to the next.
+OLDER = ("0.9",)
