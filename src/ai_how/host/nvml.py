@@ -13,6 +13,7 @@ from ai_how.errors import CommandFailed
 from ai_how.host.gpus import ComputeInstanceFound, GpuFound, InstanceFound, MigMode, ProcessFound
 
 #: NVML's own numbers (nvml.h, ``nvmlReturn_t``) for the refusals that are told apart here.
+INVALID_ARGUMENT = 2
 NOT_SUPPORTED = 3
 NO_PERMISSION = 4
 NOT_FOUND = 6
