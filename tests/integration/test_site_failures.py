@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live_site import LiveSite
+from live_site import LiveSite, until
 
 from ai_how.errors import AiHowError, MissingProgram, NotFound, SpecError, StepFailed, UsageError
 
@@ -189,6 +190,85 @@ def test_a_full_disk_is_refused(new_site: Callable[[str], LiveSite]) -> None:
         site.wrap = in_a_mount_namespace(f"mount -t tmpfs -o size=16M none {place}; trap 'ls -A {place} >&2' EXIT")
         said = site.run("up", f"--root={place}/site", code=AiHowError.exit_code).stderr
     assert "the disk is full" in said and "--root" in said
+
+
+class SmallDisk:
+    """A disk of a site's own in a mount namespace of its own, whose room can be changed while it is used.
+
+    It holds nothing that is not written, so that a size the check asks for takes no memory.
+    """
+
+    #: What the check before `up` is satisfied with, and a little more.
+    ENOUGH = 2200
+
+    def __init__(self, place: Path) -> None:
+        made = f"mount -t tmpfs -o size={self.ENOUGH}M none {place}; echo made; read nothing"
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-ec", made], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._holder.stdout and self._holder.stdout.readline() == "made\n"
+        self.place = place
+        self.inside = ("nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt")
+        #: The same folder, looked at from outside.
+        self.seen = Path(f"/proc/{self._holder.pid}/root{place}")
+
+    def resize(self, mebibytes: int) -> bool:
+        """Make it so large; false when more than that is in use."""
+        words = (*self.inside, "mount", "-o", f"remount,size={mebibytes}M", str(self.place))
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+    def fill(self, left: int) -> None:
+        """Leave so many MiB free, as somebody would who writes a large file there."""
+        while True:
+            facts = os.statvfs(self.seen)
+            used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize // 2**20
+            if self.resize(used + 1 + left):
+                return
+
+    def close(self) -> None:
+        self._holder.communicate()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[SmallDisk]:
+    with tempfile.TemporaryDirectory(prefix="aih-", dir="/tmp") as place:
+        disk = SmallDisk(Path(place))
+        yield disk
+        disk.close()
+
+
+@pytest.mark.needs_root
+@needs_root
+@pytest.mark.parametrize(("step", "left"), [("create:mariadb", 30), ("create:slurmdbd", 0)])
+def test_a_disk_that_fills_up_meanwhile_is_named_and_what_was_made_is_taken_back(
+    new_site: Callable[[str], LiveSite], small_disk: SmallDisk, step: str, left: int
+) -> None:
+    site = new_site("filling")
+    site.write(count=2)
+    site.wrap = (*small_disk.inside, "env", f"--chdir={site.folder}")
+    site.root, root = small_disk.place / "site", small_disk.seen / "site"
+    journal = root / "state" / "journal.jsonl"
+    with site.start("up", f"--root={site.root}") as process:
+        begun = f'"event": "start", "step": "{step}"'
+        until(lambda: process.poll() or (journal.exists() and begun in journal.read_text()), f"{step} has begun")
+        small_disk.fill(left)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == StepFailed.exit_code, said
+    assert "Traceback" not in said
+    assert "the disk is full: " in said, said
+    assert f"where: {site.root}" in said and "--root" in said
+    assert "took back: open supervisord" in said and "could not take back" not in said
+    assert site.processes() == {}
+    made = [name for name in ("mariadb", "postgresql/cluster", "object-store") if (root / "data" / name).exists()]
+    assert not made and not list((root / "data").rglob("*.new"))
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert {entry["event"] for entry in entries} >= {"plan", "start", "step-failed", "undone", "failed"}
+    assert small_disk.resize(SmallDisk.ENOUGH)
+    facts = json.loads(site.run("up", f"--root={site.root}", "--json").stdout)
+    assert "create:mariadb" in [f"{one['action']}:{one['target']}" for one in facts["steps"]]
+    assert json.loads(site.run("status", f"--root={site.root}", "--json").stdout)["up"]
+    site.run("down", f"--root={site.root}")
+    assert site.processes() == {}
 
 
 @pytest.mark.needs_root

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -120,3 +123,37 @@ def test_an_interrupt_takes_back_too(world: World) -> None:
     with pytest.raises(KeyboardInterrupt):
         world.run(create("a"), create("b", "a"))
     assert world.said == ["a", "-a"]
+
+
+def test_a_full_disk_is_named_and_stops_nothing_from_being_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**facts: object) -> None:
+        if facts["event"] not in ("plan", "start", "end"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(world.state, "journal", full)
+    monkeypatch.setattr("ai_how.host.disk.shortage", lambda folder: "the disk is full: 0 MiB are free")
+    world.failures["b"] = StepFailed("b does not stay up", detail="its last words")
+    with pytest.raises(StepFailed) as caught:
+        world.run(create("a"), create("b", "a"))
+    assert caught.value.message == "could not create b: the disk is full: 0 MiB are free"
+    assert caught.value.where == str(world.state.folder)
+    assert caught.value.cause == "b does not stay up" and caught.value.detail == "its last words"
+    assert world.said == ["a", "-a"]
+
+
+def test_a_line_of_the_journal_is_written_whole_or_not_at_all(world: World) -> None:
+    world.state.journal(event="first")
+    journal = world.state.lock_path.with_name("journal.jsonl")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size + 10, limit[1]))
+        with pytest.raises(OSError, match="No space left|File too large"):
+            world.state.journal(event="second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, former)
+    world.state.journal(event="third")
+    assert [entry["event"] for entry in world.journal] == ["first", "third"]

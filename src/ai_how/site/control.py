@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -165,8 +166,10 @@ class Site:
         try:
             self._execute(plan, services, reporter)
         except BaseException:
-            # What ran before runs on its former ports again; what did not has none yet.
-            self.state.restore_ports(former)
+            # What ran before runs on its former ports again; what did not has none yet. A disk that refuses to
+            # keep that is not what went wrong first.
+            with suppress(OSError):
+                self.state.restore_ports(former)
             raise
         return plan
 

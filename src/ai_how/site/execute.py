@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
 
 from ai_how.errors import AiHowError, StepFailed
+from ai_how.host import disk
 from ai_how.run import Clock
 from ai_how.site.model import Action, Plan, Reporter, Step
 from ai_how.site.state import SiteState
@@ -34,7 +37,7 @@ class Executor:
             self._run(plan)
         except BaseException as error:
             self._take_back()
-            self._state.journal(event="failed", error=str(error))
+            self._tell(event="failed", error=str(error))
             raise
         self._state.journal(event="done")
 
@@ -68,9 +71,11 @@ class Executor:
         try:
             undo = self._actions[step.action](step)
         except BaseException as error:
+            # Looked at now: what is taken back makes room again.
+            full = disk.shortage(self._state.folder)
             self._reporter.failed(step, error)
-            self._state.journal(event="step-failed", step=step.id, error=str(error))
-            raise _explained(step, error) from error
+            self._tell(event="step-failed", step=step.id, error=str(error))
+            raise _explained(step, error, full, self._state.folder) from error
         if undo is not None:
             self._undo.append((step, undo))
         seconds = self._clock.monotonic() - begin
@@ -85,14 +90,27 @@ class Executor:
             except (AiHowError, OSError) as error:
                 # The first error is the one to tell; what could not be taken back, the next `up` finds.
                 self._reporter.note(f"could not take back: {step.action} {step.target}: {error}")
-                self._state.journal(event="not-undone", step=step.id, error=str(error))
+                self._tell(event="not-undone", step=step.id, error=str(error))
                 continue
             self._reporter.undone(step)
-            self._state.journal(event="undone", step=step.id)
+            self._tell(event="undone", step=step.id)
+
+    def _tell(self, **facts: object) -> None:
+        """The journal of a run that fails. It may fail because nothing can be written: that is no reason to stop."""
+        with suppress(OSError):
+            self._state.journal(**facts)
 
 
-def _explained(step: Step, error: BaseException) -> BaseException:
+def _explained(step: Step, error: BaseException, full: str | None, folder: Path) -> BaseException:
     """An error of the machine's (a full disk, a right that is missing) in words that name the step."""
+    if full and isinstance(error, OSError | AiHowError):
+        return StepFailed(
+            f"could not {step.action} {step.target}: {full}",
+            where=str(folder),
+            cause=error.message if isinstance(error, AiHowError) else str(error),
+            detail=error.detail if isinstance(error, AiHowError) else None,
+            todo="What this run had made was taken back. Free some space, or choose another disk with --root.",
+        )
     if isinstance(error, OSError):
         return StepFailed(
             f"could not {step.action} {step.target}: {error.strerror or error}",

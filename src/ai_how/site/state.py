@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -26,6 +27,11 @@ class SiteState:
     @property
     def lock_path(self) -> Path:
         return self._layout.state / "lock"
+
+    @property
+    def folder(self) -> Path:
+        """The site's folder."""
+        return self._layout.root
 
     @property
     def exists(self) -> bool:
@@ -69,10 +75,13 @@ class SiteState:
         return found
 
     def journal(self, **facts: object) -> None:
-        """Append one event to the journal."""
-        line = json.dumps({"time": round(time.time(), 3), "pid": os.getpid(), **facts})
-        with self._lock, (self._layout.state / "journal.jsonl").open("a") as stream:
-            stream.write(line + "\n")
+        """Append one event to the journal, whole or not at all. Raises :class:`OSError` when the disk refuses."""
+        line = json.dumps({"time": round(time.time(), 3), "pid": os.getpid(), **facts}).encode() + b"\n"
+        with self._lock, (self._layout.state / "journal.jsonl").open("ab", buffering=0) as stream:
+            before = stream.seek(0, os.SEEK_END)
+            if stream.write(line) != len(line):
+                stream.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), stream.name)
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self._layout.state / name

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ai_how.errors import StepFailed, TimedOut
+from ai_how.host import disk
 from ai_how.providers.local import processes, render
 from ai_how.providers.local.supervisor import Supervisor
 from ai_how.providers.model import Observation, Observed, State, Undo
@@ -99,7 +100,6 @@ class LocalProvider:
     def create(self, service: Service) -> Undo:
         undo_data = self._initialise(service)
         was_defined = render.program_file(self._layout, service.name).exists()
-        self._define(service)
 
         def undo() -> None:
             if was_defined:
@@ -111,6 +111,7 @@ class LocalProvider:
             undo_data()
 
         try:
+            self._define(service)
             self._start(service)
         except BaseException:
             undo()
@@ -122,7 +123,6 @@ class LocalProvider:
         former = {file.path: file.path.read_text() for file in service.files if file.path.exists()}
         former_program = path.read_text() if path.exists() else None
         self._supervisor.remove(service.name)
-        self._define(service)
 
         def undo() -> None:
             self._supervisor.remove(service.name)
@@ -135,6 +135,7 @@ class LocalProvider:
                 self._supervisor.start(service.name)
 
         try:
+            self._define(service)
             self._start(service)
         except BaseException:
             undo()
@@ -159,11 +160,15 @@ class LocalProvider:
             return _nothing
         _remove(once.aside)
         once.target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for command in once.commands:
-            self._gate.run(self._marked(command, service))
-        if not once.commands:
-            once.aside.mkdir(mode=0o700)
-        once.aside.rename(once.target)
+        try:
+            for command in once.commands:
+                self._gate.run(self._marked(command, service))
+            if not once.commands:
+                once.aside.mkdir(mode=0o700)
+            once.aside.rename(once.target)
+        except BaseException:
+            _remove(once.aside)
+            raise
         return lambda: _remove(once.target)
 
     def _marked(self, command: Command, service: Service) -> Command:
@@ -197,6 +202,8 @@ class LocalProvider:
                     detail=tail(log),
                     todo="Read the log named above; `ai-how doctor` checks the programs.",
                 )
+            if full := disk.shortage(self._layout.root, below=disk.NOTHING):
+                raise StepFailed(f"{service.name} cannot become healthy: {full}", cause=last)
             return False
 
         try:
