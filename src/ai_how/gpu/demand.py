@@ -34,6 +34,7 @@ def devices_of(spec: SiteSpec) -> tuple[Device, ...]:
             pci_address=device.pci_address or "",
             mig=device.mig_capable and allocation.strategy != "whole",
             allowed=device.allowed_mig_profiles,
+            product=device.model,
         )
         for device in allocation.devices
     )

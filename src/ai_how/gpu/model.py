@@ -28,6 +28,8 @@ class Profile:
     memory_gb: int
     #: Whether it holds the media engines, of which a device has one set (``+me``).
     media: bool = False
+    #: Decoders and encoders that it takes, where a kind's own are counted (``Kind.engines``).
+    engines: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Kind:
     memory_slices: int = 0
     profiles: tuple[Profile, ...] = ()
     inferred: bool = False
+    #: ``ampere``, ``hopper`` ...; a GPU of the first is reset when its MIG mode is switched.
+    architecture: str = ""
+    #: How many decoders and encoders it has to give out; 0 where profiles do not compete for them.
+    engines: int = 0
 
     def profile(self, name: str) -> Profile | None:
         """The profile of that name; None when this kind has none such."""
@@ -76,7 +82,7 @@ class Device:
 
     ``allowed`` restricts its profiles to those named; None allows all of its kind. ``mig`` tells whether it may be
     partitioned. ``held`` is what is on it. ``whole_for`` names the consumer that has it as a whole, and
-    ``whole_running`` whether work runs there now.
+    ``whole_running`` whether work runs there now. ``product`` is its name as the file or NVML says it.
     """
 
     id: str
@@ -88,6 +94,7 @@ class Device:
     held: tuple[Held, ...] = ()
     whole_for: str | None = None
     whole_running: bool = False
+    product: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,12 +148,15 @@ class Conflict:
 class Placement:
     """Every unit of every demand with its place. ``disturbed`` are running consumers that must be drained for it.
 
-    ``remains`` names, for each device, the largest profile that can still be placed there (None: nothing).
+    ``remains`` names, for each device, the largest profile that can still be placed there (None: nothing; ``whole``:
+    a free device that cannot be partitioned). ``left`` are slices that nobody asks for and where work still runs: they
+    stay until it ends. All other slices that are no grant's are destroyed.
     """
 
     grants: tuple[Grant, ...]
     disturbed: tuple[str, ...] = ()
     remains: Mapping[str, str | None] = field(default_factory=dict)
+    left: tuple[Slice, ...] = ()
 
     def on(self, device: str) -> tuple[Grant, ...]:
         """The grants on one device, by start."""

@@ -1,0 +1,1 @@
+"""What Kubernetes is told: names and configuration as text, so far of GPUs alone."""
