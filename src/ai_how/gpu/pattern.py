@@ -1,0 +1,198 @@
+"""Devices that are alike, and the states that one of them may end in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ai_how.gpu.ask import WHOLE, Ask, content, good, profiles_of
+from ai_how.gpu.geometry import State, free_starts, largest, rank, states
+from ai_how.gpu.model import Demand, Device, Kind, Profile
+
+#: The start of the slot that stands for the whole of a device.
+ALL = -1
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place on a device that matters by itself: a slice is there already, or a demand is pinned to it.
+
+    ``asks`` are those that would keep what is there, ``pinned`` those that must have this very start. ``consumer`` is
+    whose work ``running`` there is, where it must be told apart.
+    """
+
+    start: int
+    profile: str
+    asks: tuple[int, ...] = ()
+    pinned: tuple[int, ...] = ()
+    held: bool = False
+    running: bool = False
+    consumer: str | None = None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A state that a device may end in. ``counts`` are its slices by profile (or ``whole``), ``slots`` the numbers of
+    the slots that are part of it, ``value`` how large a slice could still be placed beside it."""
+
+    state: State
+    counts: Mapping[str, int]
+    slots: frozenset[int]
+    value: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Devices that nothing tells apart, in the order of their ids; ``goods`` is what each ask takes of them."""
+
+    devices: tuple[Device, ...]
+    slots: tuple[Slot, ...]
+    goods: Mapping[int, str]
+    patterns: tuple[Pattern, ...]
+
+
+def worth(profile: Profile | None) -> int:
+    """The rank of a profile as one number; memory counts before compute."""
+    return 0 if profile is None else rank(profile)[0] * 16 + rank(profile)[1]
+
+
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """A key that puts GPU-2 before GPU-10."""
+    parts: list[tuple[int, int, str]] = []
+    number = ""
+    for letter in [*text, ""]:
+        if letter.isdecimal():
+            number += letter
+            continue
+        if number:
+            parts.append((0, int(number), ""))
+            number = ""
+        parts.append((1, 0, letter))
+    return tuple(parts)
+
+
+def slots_of(
+    device: Device, asks: Sequence[Ask], demands: Sequence[Demand], *, apart: bool
+) -> tuple[Slot, ...]:
+    """The places on a device that matter by themselves."""
+    slots: dict[tuple[int, str], Slot] = {}
+    there = [(held.slice.start, held.slice.profile, held.consumer, held.running) for held in device.held]
+    if device.whole_for is not None:
+        there.append((ALL, WHOLE, device.whole_for, device.whole_running))
+    for start, profile, consumer, running in there:
+        keepers = tuple(
+            ask.number
+            for ask in asks
+            if consumer is not None
+            and (ask.consumer == consumer or (ask.consumer is None and consumer in _consumers(ask, demands)))
+            and content(ask.first, device, start, profile)
+        )
+        running = running and consumer is not None
+        named = consumer if apart and running else None
+        slots[start, profile] = Slot(start, profile, keepers, (), True, running, named)
+    for ask in asks:
+        wanted = good(ask.first, device)
+        if ask.first.start is not None and wanted is not None:
+            place = (ask.first.start, wanted)
+            slot = slots.get(place) or Slot(*place)
+            slots[place] = _pin(slot, ask.number)
+    return tuple(slots[place] for place in sorted(slots))
+
+
+def _pin(slot: Slot, number: int) -> Slot:
+    return Slot(
+        slot.start, slot.profile, slot.asks, (*slot.pinned, number), slot.held, slot.running, slot.consumer
+    )
+
+
+def _consumers(ask: Ask, demands: Sequence[Demand]) -> frozenset[str]:
+    return frozenset(demands[member].consumer for member in ask.members)
+
+
+@lru_cache(maxsize=512)
+def patterns(
+    kind: Kind,
+    allowed: tuple[Profile, ...],
+    relevant: tuple[Profile, ...],
+    slots: tuple[tuple[int, str], ...],
+    whole: bool,
+    free: int,
+) -> tuple[Pattern, ...]:
+    """The states of a device that differ in what they hold, each in the arrangement that leaves most room.
+
+    ``free`` is the value of the device with nothing on it.
+    """
+    numbers = {place: number for number, place in enumerate(slots)}
+    best: dict[tuple[object, ...], tuple[tuple[object, ...], Pattern]] = {}
+    for state in states(kind, relevant):
+        counts = Counter(profile.name for _, profile in state)
+        there = frozenset(
+            numbers[start, profile.name] for start, profile in state if (start, profile.name) in numbers
+        )
+        value = worth(largest(kind, state, allowed)) if state else free
+        room = tuple(-len(free_starts(kind, state, profile)) for profile in reversed(allowed))
+        order = (-value, room, tuple((-start, profile.name) for start, profile in state))
+        key = (frozenset(counts.items()), there)
+        if key not in best or order < best[key][0]:
+            best[key] = (order, Pattern(state, dict(counts), there, value))
+    found = [pattern for _, pattern in best.values()]
+    if whole:
+        there = frozenset({numbers[ALL, WHOLE]} if (ALL, WHOLE) in numbers else ())
+        found.append(Pattern((), {WHOLE: 1}, there, 0))
+    return tuple(found)
+
+
+def groups(
+    devices: Sequence[Device], demands: Sequence[Demand], asks: Sequence[Ask], *, apart: bool
+) -> tuple[Group, ...]:
+    """The devices in groups of alike ones."""
+    pinned = {demand.device for demand in demands if demand.device is not None}
+    single = any(ask.spread for ask in asks)
+    found: dict[tuple[object, ...], list[Device]] = {}
+    slots: dict[tuple[object, ...], tuple[Slot, ...]] = {}
+    for device in sorted(devices, key=lambda device: natural(device.id)):
+        mine = slots_of(device, asks, demands, apart=apart)
+        own = device.id in pinned or (single and bool(mine))
+        key = (device.kind.key, id(device.kind), device.allowed, device.mig, mine, device.id if own else None)
+        found.setdefault(key, []).append(device)
+        slots[key] = mine
+    return tuple(_group(tuple(alike), slots[key], asks) for key, alike in found.items())
+
+
+def _group(alike: tuple[Device, ...], slots: tuple[Slot, ...], asks: Sequence[Ask]) -> Group:
+    device = alike[0]
+    goods = {ask.number: wanted for ask in asks if (wanted := good(ask.first, device)) is not None}
+    caps: Counter[str] = Counter()
+    for number, wanted in goods.items():
+        caps[wanted] += asks[number].units
+    for slot in slots:
+        if slot.held:
+            caps[slot.profile] += 1
+    allowed = profiles_of(device)
+    relevant = tuple(profile for profile in device.kind.profiles if caps[profile.name])
+    places = tuple((slot.start, slot.profile) for slot in slots)
+    possible = patterns(device.kind, allowed, relevant, places, bool(caps[WHOLE]), empty_worth(device))
+    kept = tuple(
+        pattern
+        for pattern in possible
+        if all(count <= caps[name] for name, count in pattern.counts.items())
+        and _only_held(pattern, slots, allowed)
+    )
+    return Group(alike, slots, goods, kept)
+
+
+def _only_held(pattern: Pattern, slots: Sequence[Slot], allowed: Sequence[Profile]) -> bool:
+    """Whether profiles that are not allowed stand only where they stand already."""
+    names = {profile.name for profile in allowed} | {WHOLE}
+    there = {(slots[number].start, slots[number].profile) for number in pattern.slots}
+    return all(profile.name in names or (start, profile.name) in there for start, profile in pattern.state)
+
+
+def empty_worth(device: Device) -> int:
+    """The value of a device with nothing on it: its largest profile, or, where it has none, all of its memory."""
+    allowed = profiles_of(device)
+    if not allowed:
+        return device.kind.memory_gb * 16
+    return worth(largest(device.kind, (), allowed))

@@ -1,0 +1,53 @@
+"""The planner: which demand gets which slice of which device.
+
+The answer is exact. A device has few states, so they are enumerated; how many of the devices that are alike end in
+which of them is an integer program, solved for one objective after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ai_how.gpu.ask import gather, holdings
+from ai_how.gpu.conflict import bare, conflict
+from ai_how.gpu.deal import placement
+from ai_how.gpu.model import Conflict, Demand, Device, Placement
+from ai_how.gpu.pattern import groups
+from ai_how.gpu.solve import Model
+
+
+def place(devices: Sequence[Device], demands: Sequence[Demand]) -> Placement | Conflict:
+    """A place for every unit of every demand, or the smallest set of demands that cannot stand together.
+
+    Of all placements the best, by these objectives in their order:
+
+    1. all demands are met;
+    2. the fewest consumers whose work runs are disturbed: lose a slice on which it runs;
+    3. demands that are spread are on as many devices as can be;
+    4. the fewest devices are in use;
+    5. the largest slice that can still be placed anywhere is as large as can be, then the sum over all devices, by
+       memory and then compute slices;
+    6. as many slices as can be stay with the consumer that has them, then stay at all.
+
+    The same input has the same answer, and what was placed and is held stays. Slices that nobody uses, and those whose
+    consumer neither asks nor runs, are in nobody's way. Raises CouldNotTell when the solver has no answer.
+    """
+    asked = [demand for demand in demands if demand.count > 0]
+    found = _attempt(devices, asked, apart=False)
+    if found is None and any(running for held in holdings(devices).values() for *_, running in held):
+        found = _attempt(devices, asked, apart=True)
+    return found if found is not None else conflict(devices, asked)
+
+
+def fits(devices: Sequence[Device], demands: Sequence[Demand]) -> bool:
+    """Whether all demands can be met, whoever had to be disturbed for it."""
+    empty = bare(devices)
+    asks = gather(empty, demands, apart=False)
+    return Model(groups(empty, demands, asks, apart=False), asks).feasible()
+
+
+def _attempt(devices: Sequence[Device], demands: Sequence[Demand], *, apart: bool) -> Placement | None:
+    asks = gather(devices, demands, apart=apart)
+    alike = groups(devices, demands, asks, apart=apart)
+    solution = Model(alike, asks, quiet=not apart).best()
+    return None if solution is None else placement(alike, asks, demands, solution)
