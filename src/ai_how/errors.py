@@ -57,7 +57,7 @@ class UsageError(AiHowError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a file. ``line`` and ``column`` count from 1."""
+    """One mistake in a file. ``line`` and ``column`` count from 1; ``link`` is a page of the docs and its anchor."""
 
     message: str
     file: str
@@ -65,10 +65,26 @@ class Problem:
     column: int
     todo: str | None = None
     severity: str = "error"
+    link: str | None = None
 
     @property
     def where(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+    def as_text(self) -> str:
+        """Where and what; then, indented, what to do and where to read on."""
+        lines = [f"{self.where}: {self.message}", self.todo, f"see {self.link}" if self.link else None]
+        return "\n    ".join(line for line in lines if line)
+
+    def as_json(self) -> dict[str, object]:
+        """The same facts for ``--json``."""
+        return {
+            "where": self.where,
+            "message": self.message,
+            "todo": self.todo,
+            "severity": self.severity,
+            "link": self.link,
+        }
 
 
 class SpecError(AiHowError):
@@ -82,19 +98,12 @@ class SpecError(AiHowError):
         count = len(self.problems)
         super().__init__(
             f"{first.file} has {count} mistake{'s' if count > 1 else ''}",
-            detail="\n".join(
-                f"{p.where}: {p.message}" + (f"\n    {p.todo}" if p.todo else "") for p in self.problems
-            ),
+            detail="\n".join(problem.as_text() for problem in self.problems),
             todo="Correct the file; `ai-how validate` checks it without changing anything.",
         )
 
     def as_json(self) -> dict[str, object]:
-        return super().as_json() | {
-            "problems": [
-                {"where": p.where, "message": p.message, "todo": p.todo, "severity": p.severity}
-                for p in self.problems
-            ]
-        }
+        return super().as_json() | {"problems": [problem.as_json() for problem in self.problems]}
 
 
 class MissingProgram(AiHowError):

@@ -42,7 +42,7 @@ def test_every_shipped_recipe_is_in_order(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("notice: 60", "notise: 60"), "recipe.yaml:8:9: unknown key 'notise' Did you mean 'notice'?"),
+        (("notice: 60", "notise: 60"), "recipe.yaml:8:1: unknown key 'notise' Did you mean 'notice'?"),
         (("kind: train", "kind: tune"), "recipe.yaml:2:7"),
         (("script: train.py", "script: null"), "needs 'script'"),
         (("{venv: torch}", "{venv: torch, image: x.sif}"), "an environment is one of"),

@@ -53,13 +53,14 @@ def test_the_template_is_valid_and_its_values_know_their_places() -> None:
     [
         ("count: 2", "cuont: 2", "unknown key 'cuont' in 'clusters.hpc.compute_nodes'", "Did you mean 'count'?"),
         ("count: 2", "count: 0", "greater than or equal to 1, not 0", "How many nodes"),
-        ("count: 2", 'count: "2"', "valid integer", "How many nodes"),
-        ("count: 2", "count: true", "valid integer", "How many nodes"),
+        ("count: 2", 'count: "2"', "should be a whole number, not '2'", "Write 2 without quotes. How many nodes"),
+        ("count: 2", "count: true", "should be a whole number, not true", "How many nodes"),
         ("name: tiny", "name: Tiny", "'Tiny' cannot be a name", "Names the site"),
         ("name: tiny", "name: ../x", "cannot be a name", None),
         ('"1.0"', "1.0", "'version'", None),
         ('"1.0"', '"2.0"', "'version'", None),
-        ("  hpc:", "  hpcc:", "'clusters.hpc' is missing", "The Slurm side."),
+        ("  hpc:", "  hpcc:", "unknown key 'hpcc' in 'clusters'", "Did you mean 'hpc'?"),
+        ("  hpc:", "  slurm:", "'clusters.hpc' is missing", "The Slurm side."),
     ],
 )
 def test_each_mistake_is_said_in_words(old: str, new: str, message: str, todo: str | None) -> None:
@@ -72,7 +73,7 @@ def test_each_mistake_is_said_in_words(old: str, new: str, message: str, todo: s
 def test_all_mistakes_are_reported_at_once_in_order() -> None:
     text = edited("count: 2, cpu_cores: 1", "count: 0, cpu_cores: -1", edited("name: tiny", "nam: tiny"))
     found = mistakes(text)
-    assert len(found) == 4
+    assert len(found) == 3
     assert [one.line for one in found] == sorted(one.line for one in found)
     assert all(one.where.startswith("cluster.yaml:") for one in found)
 
@@ -82,16 +83,16 @@ def test_all_mistakes_are_reported_at_once_in_order() -> None:
     [
         ("clusters: {", "no valid YAML"),
         ("a: b: c", "no valid YAML"),
-        ("a: 1\na: 2\n", "no valid YAML"),
+        ("a: 1\na: 2\n", "the key 'a' stands here a second time; the first is in line 1"),
         ("", "nothing was found"),
         ("- a\n- b\n", "a list was found"),
         ("just words", "'just words' was found"),
-        ("\tx: 1", "no valid YAML"),
-        ("a: !!python/object/apply:os.system [id]", ""),
+        ("\tx: 1", "a tab stands where YAML wants blanks"),
+        ("a: !!python/object/apply:os.system [id]", "tag '!!python/object/apply:os.system' means nothing here"),
     ],
 )
 def test_what_is_no_file_of_ours(text: str, message: str) -> None:
-    assert message in mistakes(text)[0].message
+    assert any(message in one.message for one in mistakes(text))
 
 
 SERVICES = SMALLEST + "  cloud: {services: {mlflow: {port: PORT}, gateway: {port: 15000}}}\n"
@@ -115,8 +116,8 @@ PARTITIONS = SMALLEST + "    slurm_config: {partitions: [LIST], default_partitio
         ("cpu", "there is no partition 'gpu'"),
         ("{name: gpu, max_time: '11:00:00'}", "allows 11:00:00, more than max_job_time"),
         ("{name: gpu, max_time: soon}", "'soon' is no time"),
-        ("'g p u'", "match pattern"),
-        ("", "at least 1 item"),
+        ("'g p u'", "is no name for Slurm"),
+        ("", "is a list of at least 1"),
     ],
 )
 def test_what_one_key_cannot_know_of_another(partitions: str, message: str) -> None:

@@ -8,10 +8,13 @@ from pydantic import Field
 
 from ai_how.spec.nodes import ControlPlane, WorkerNodes
 from ai_how.spec.provider import Existing, Libvirt, Provider
-from ai_how.spec.values import Frozen, Port, Subnet
+from ai_how.spec.values import Frozen, Port, Shape, Subnet
 
 #: Kubernetes' rule for names of objects (DNS labels).
-ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+ObjectName = Annotated[
+    str,
+    Shape(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", "name in Kubernetes: small letters, digits, '.' and '-'"),
+]
 
 
 class StorageClass(Frozen):
@@ -27,7 +30,7 @@ class StorageClass(Frozen):
 
 
 class KubernetesConfig(Frozen):
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = Field(
+    version: Annotated[str, Shape(r"\d+\.\d+(\.\d+)?", "version, such as 1.31")] | None = Field(
         None,
         description='Kubernetes\' version, in quotes, such as "1.31"; the newest tested one when left out.',
     )

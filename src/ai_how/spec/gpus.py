@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ai_how.spec.values import Frozen
+from ai_how.spec.values import Frozen, Shape
 
 #: How a device is named in the file; the name goes into rendered files and drawings.
-DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+DeviceId = Annotated[str, Shape(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "id: letters, digits, '_', '.' and '-'")]
 #: domain:bus:device.function in hexadecimal, as lspci -D and NVML print it.
-PciAddress = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]$")]
+PciAddress = Annotated[
+    str,
+    Shape(r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]", "PCI address, such as 0000:65:00.0"),
+]
 ProfileName = Annotated[str, Field(min_length=1)]
 
 
@@ -40,9 +43,7 @@ class AtLeast(Frozen):
 
 
 class GpuDemand(Frozen):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = Field(
-        description="Name of the demand."
-    )
+    name: DeviceId = Field(description="Name of the demand.")
     for_: str = Field(
         alias="for",
         description="Who gets it: a cluster (`hpc`) or a node group "

@@ -8,18 +8,23 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from ai_how.spec.nodes import Controller, NodeGroup
 from ai_how.spec.provider import Existing, Libvirt, Provider
-from ai_how.spec.values import Frozen, Name, Time
+from ai_how.spec.values import Frozen, Name, Shape, Time
 
 #: Slurm's names of partitions, QOS, accounts and users.
-SlurmName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+SlurmName = Annotated[
+    str, Shape(r"[A-Za-z][A-Za-z0-9_-]*", "name for Slurm: a letter first, then letters, digits, '_' and '-'")
+]
 #: Accounts and users are lower case in Slurm's database.
-AccountName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$")]
+AccountName = Annotated[
+    str,
+    Shape(r"[a-z][a-z0-9_.-]*", "account or user: a small letter first, then digits, '_', '.' and '-' too"),
+]
 Priority = Annotated[int, Field(ge=0, le=65533)]
 
 
 class Storage(Frozen):
     name: Name = Field(description="Name of the storage.")
-    path: Annotated[str, Field(pattern=r"^/[^\s:]*$")] = Field(
+    path: Annotated[str, Shape(r"/[^\s:]*", "absolute path without blanks, such as /home")] = Field(
         description="Where every node sees it: an absolute path."
     )
     type: Literal["local", "nfs"] = Field("nfs", description="On each node's own disk, or shared by NFS.")

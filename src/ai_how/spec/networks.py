@@ -6,10 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ai_how.spec.values import Address, AddressRange, Frozen, Subnet
+from ai_how.spec.values import Address, AddressRange, Frozen, Shape, Subnet
 
 #: What the kernel takes for the name of an interface: 15 characters, no slash, no blank.
-Interface = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$")]
+Interface = Annotated[
+    str,
+    Shape(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", "name of a bridge: letters, digits, '_', '.', '-', at most 15"),
+]
 
 
 class Network(Frozen):

@@ -6,16 +6,16 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ai_how.spec.values import Address, AddressRange, Frozen, Name
+from ai_how.spec.values import Address, AddressRange, Frozen, Name, Shape
 
 Cores = Annotated[int, Field(ge=1, le=1024)]
 Gib = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Device(Frozen):
-    model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")] = Field(
-        description="Type of the GPU as Slurm's GRES names it, such as a100."
-    )
+    model: Annotated[
+        str, Shape(r"[a-z0-9][a-z0-9_.]*", "type of a GRES: small letters, digits, '_' and '.'")
+    ] = Field(description="Type of the GPU as Slurm's GRES names it, such as a100.")
     count: int = Field(1, ge=1, le=16, description="How many of them each node has.")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from ai_how.spec.values import Frozen, Port
+from ai_how.spec.values import Frozen, Port, Shape
 
 _CRON = (59, 23, 31, 12, 7)
 
@@ -30,7 +30,7 @@ def _cron_part(part: str, most: int) -> bool:
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 #: A duration as Prometheus writes it.
-Interval = Annotated[str, Field(pattern=r"^[1-9]\d*(ms|s|m|h)$")]
+Interval = Annotated[str, Shape(r"[1-9]\d*(ms|s|m|h)", "interval, such as 15s")]
 Service = Literal["postgresql", "object_store", "mlflow", "gateway", "prometheus", "grafana"]
 
 
@@ -83,7 +83,7 @@ class Grafana(Frozen):
 
 
 class Alerts(Frozen):
-    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = Field(
+    email: Annotated[str, Shape(r"[^@\s]+@[^@\s]+", "address of a mailbox")] | None = Field(
         None, description="Who is told; nobody when left out."
     )
     gpu_temperature_c: int = Field(85, ge=40, le=110, description="Celsius at which a GPU is too hot.")
@@ -108,7 +108,7 @@ class Backup(Frozen):
     enabled: bool = Field(False, description="Save the site's data on a schedule.")
     schedule: Schedule = Field("0 3 * * *", description="When, in cron's five fields, in quotes.")
     target: Literal["folder", "object_store"] = Field("folder", description="Where to.")
-    path: Annotated[str, Field(pattern=r"^/\S*$")] | None = Field(
+    path: Annotated[str, Shape(r"/\S*", "absolute path without blanks, such as /srv/backup")] | None = Field(
         None, description="The folder, an absolute path; needed where the target is a folder."
     )
     include: tuple[Literal["postgresql", "object_store", "accounting", "state"], ...] = Field(

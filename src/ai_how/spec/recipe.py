@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ai_how.errors import Problem, SpecError
 from ai_how.spec import walltime
+from ai_how.spec.load import Path, Position, load
 from ai_how.spec.model import Frozen, Time
-from ai_how.spec.parse import Path, Position, load, nearest, validate
+from ai_how.spec.parse import nearest, validate
 
 Argument = str | int | float | bool
 #: A word that can stand behind two dashes.
@@ -99,7 +100,9 @@ class Recipe(Frozen):
 
 def parse_recipe(text: str, name: str) -> Recipe:
     """A recipe from its text. Raises :class:`SpecError` with every mistake in it."""
-    data, positions = load(text, name)
+    data, positions, problems = load(text, name)
+    if problems:
+        raise SpecError([problem for _, problem in problems])
     return check_recipe(data, positions, name)
 
 

@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from ai_how.spec import walltime
+from ai_how.spec.compose import short
 
 #: Names become host names, folder names, Slurm partitions and SQL names: the narrowest of these rules them all.
 NAME = re.compile(r"^[a-z][a-z0-9-]{0,30}\Z")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A pattern that a whole text has to match, and what such a text is called: pydantic shows the pattern alone."""
+
+    pattern: str
+    called: str
+
+    def check(self, value: str) -> str:
+        """The value, if it has the shape. Raises :class:`ValueError`."""
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(f"'{short(value)}' is no {self.called}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return dict(handler(schema)) | {"pattern": f"^{self.pattern}$"}
 
 
 class Frozen(BaseModel):
@@ -23,14 +56,15 @@ class Frozen(BaseModel):
 def _name(value: str) -> str:
     if not NAME.match(value):
         raise ValueError(
-            f"'{value}' cannot be a name: a lower-case letter first, then letters, digits and '-', "
+            f"'{short(value)}' cannot be a name: a lower-case letter first, then letters, digits and '-', "
             "31 characters at most"
         )
     return value
 
 
 def _time(value: str) -> str:
-    walltime.seconds(value)
+    if walltime.seconds(value) == 0:
+        raise ValueError(f"'{value}' is no time at all; write minutes, HH:MM:SS or D-HH:MM:SS")
     return value
 
 
@@ -43,7 +77,7 @@ def _address(value: str) -> str:
     try:
         IPv4Address(value)
     except AddressValueError:
-        raise ValueError(f"'{value}' is no IPv4 address, such as 192.168.100.10") from None
+        raise ValueError(f"'{short(value)}' is no IPv4 address, such as 192.168.100.10") from None
     return value
 
 
@@ -51,7 +85,7 @@ def _subnet(value: str) -> str:
     try:
         found = IPv4Network(value, strict=False)
     except (AddressValueError, NetmaskValueError, ValueError):
-        raise ValueError(f"'{value}' is no IPv4 subnet, such as 192.168.100.0/24") from None
+        raise ValueError(f"'{short(value)}' is no IPv4 subnet, such as 192.168.100.0/24") from None
     if "/" not in value:
         raise ValueError(f"'{value}' is no subnet: its length is missing, such as {value}/24")
     if str(found) != value:
@@ -79,7 +113,7 @@ def bounds(text: str) -> tuple[int, int]:
         last = IPv4Address(whole) if dash else first
     except AddressValueError:
         raise ValueError(
-            f"'{text}' is no range of IPv4 addresses, such as 192.168.100.11-14 or 10.0.0.11-10.0.1.250"
+            f"'{short(text)}' is no range of IPv4 addresses, such as 192.168.100.11-14 or 10.0.0.11-10.0.1.250"
         ) from None
     return int(first), int(last)
 

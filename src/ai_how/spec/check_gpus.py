@@ -1,0 +1,216 @@
+"""GPUs and who gets them. Whether a card can do it is checked in the room ``gpu``. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ai_how.spec.check import Found
+from ai_how.spec.gpus import GpuAllocation, GpuDemand
+from ai_how.spec.load import Path
+from ai_how.spec.message import did_you_mean
+from ai_how.spec.model import SiteSpec
+
+_GPUS: Path = ("global", "gpu_allocation")
+CLUSTERS = ("hpc", "cloud")
+
+
+def devices(spec: SiteSpec) -> Iterator[Found]:
+    """No two devices have one id or one PCI address, and only what can be partitioned has profiles."""
+    ids: set[str] = set()
+    slots: dict[tuple[int, ...], str] = {}
+    for index, device in enumerate(_allocation(spec).devices):
+        path = (*_GPUS, "devices", index)
+        if device.id in ids:
+            yield (*path, "id"), f"two devices have the id '{device.id}'", "Give each its own."
+        ids.add(device.id)
+        if device.pci_address is not None:
+            slot = tuple(int(part, 16) for part in device.pci_address.replace(".", ":").split(":"))
+            if slot in slots:
+                yield (
+                    (*path, "pci_address"),
+                    f"the PCI address {device.pci_address} is that of '{slots[slot]}' already",
+                    "`ai-how gpu inventory` shows the addresses of this machine.",
+                )
+            slots.setdefault(slot, device.id)
+        profiles = device.allowed_mig_profiles or ()
+        if profiles and not device.mig_capable:
+            yield (
+                (*path, "allowed_mig_profiles"),
+                f"'{device.id}' allows MIG profiles, and is not mig_capable",
+                "Write `mig_capable: true`, or remove the profiles.",
+            )
+        for number, profile in enumerate(profiles):
+            if profile in profiles[:number]:
+                yield (
+                    (*path, "allowed_mig_profiles", number),
+                    f"profile '{profile}' is listed twice",
+                    "Remove one.",
+                )
+
+
+def strategy(spec: SiteSpec) -> Iterator[Found]:
+    """Slices only, whole devices only, or both: what is asked for agrees with it, and with what there is."""
+    asked = _allocation(spec)
+    for key, contrary in (("mig_slices", "whole"), ("whole_gpus", "mig")):
+        if asked.strategy != contrary:
+            continue
+        what = "slices" if key == "mig_slices" else "whole devices"
+        for cluster in CLUSTERS:
+            if getattr(getattr(asked, key), cluster):
+                yield _against((*_GPUS, key, cluster), what, contrary)
+        for index, demand in enumerate(asked.demands):
+            if demand.whole == (key == "whole_gpus"):
+                yield _against((*_GPUS, "demands", index), what, contrary)
+    yield from _none_for_slices(asked)
+    whole = asked.whole_gpus.hpc + asked.whole_gpus.cloud
+    demanded = sum(demand.count for demand in asked.demands if demand.whole)
+    if asked.strategy != "mig" and whole + demanded > len(asked.devices):
+        path: Path = (*_GPUS, "whole_gpus")
+        if not whole:
+            path = (
+                *_GPUS,
+                "demands",
+                next(index for index, demand in enumerate(asked.demands) if demand.whole),
+            )
+        yield (
+            path,
+            f"{whole + demanded} whole devices are asked for, and {len(asked.devices)} listed",
+            "Ask for fewer, or list more under `devices`.",
+        )
+
+
+def _against(path: Path, what: str, strategy: str) -> Found:
+    return (
+        path,
+        f"{what} are asked for, and the strategy '{strategy}' gives out none",
+        "Write `strategy: hybrid`, or ask for none.",
+    )
+
+
+def _none_for_slices(asked: GpuAllocation) -> Iterator[Found]:
+    if asked.strategy == "whole" or any(device.mig_capable for device in asked.devices):
+        return
+    todo = "Write `mig_capable: true` for a device that is, or ask for whole devices."
+    for cluster in CLUSTERS:
+        if getattr(asked.mig_slices, cluster):
+            yield (*_GPUS, "mig_slices", cluster), "slices are asked for, and no device is mig_capable", todo
+            return
+    for index, demand in enumerate(asked.demands):
+        if not demand.whole and demand.device is None:
+            message = f"the demand '{demand.name}' is for slices, and no device is mig_capable"
+            yield (*_GPUS, "demands", index), message, todo
+            return
+
+
+def demands(spec: SiteSpec) -> Iterator[Found]:
+    """Demands differ, are for somebody who exists and takes GPUs, and name devices that exist."""
+    asked = _allocation(spec)
+    by_id = {device.id: device for device in asked.devices}
+    names: set[str] = set()
+    for index, demand in enumerate(asked.demands):
+        path = (*_GPUS, "demands", index)
+        if demand.name in names:
+            yield (*path, "name"), f"two demands have the name '{demand.name}'", "Give each its own."
+        names.add(demand.name)
+        yield from _target(spec, demand, path)
+        if demand.device is None:
+            continue
+        device = by_id.get(demand.device)
+        if device is None:
+            yield (
+                (*path, "device"),
+                f"there is no device '{demand.device}'",
+                did_you_mean(demand.device, by_id),
+            )
+        elif not demand.whole and not device.mig_capable:
+            message = f"'{demand.name}' wants slices of '{device.id}', which is not mig_capable"
+            yield (*path, "device"), message, "Ask for it as a whole (`whole: true`), or for another device."
+        elif demand.whole and demand.count > 1:
+            message = f"'{demand.name}' wants {demand.count} whole devices, and names one"
+            yield (*path, "count"), message, "Leave out `device`, or write `count: 1`."
+
+
+def _target(spec: SiteSpec, demand: GpuDemand, path: Path) -> Iterator[Found]:
+    known = targets(spec)
+    if demand.for_ not in known:
+        message = f"there is no '{demand.for_}' that could take GPUs"
+        yield (*path, "for"), message, did_you_mean(demand.for_, known)
+    elif not known[demand.for_]:
+        message = f"'{demand.for_}' has no node with `gpu_enabled: true` that could take GPUs"
+        yield (*path, "for"), message, "Write `gpu_enabled: true` for the nodes that are to have it."
+
+
+def targets(spec: SiteSpec) -> dict[str, int]:
+    """Who may stand in a demand's ``for``, and how many nodes of it take GPUs."""
+    groups = spec.clusters.hpc.groups
+    found = {"hpc": sum(group.count for group in groups if group.gpu_enabled)}
+    found["hpc.compute_nodes"] = found["hpc"]
+    for group in groups:
+        if group.name is not None:
+            found[f"hpc.compute_nodes.{group.name}"] = group.count * group.gpu_enabled
+    workers = spec.clusters.cloud.worker_nodes
+    found["cloud"] = 0
+    if workers is not None:
+        for name in ("cpu_workers", "gpu_workers"):
+            group_of = getattr(workers, name)
+            if group_of is not None:
+                found[f"cloud.worker_nodes.{name}"] = group_of.count * group_of.gpu_enabled
+                found["cloud"] += group_of.count * group_of.gpu_enabled
+        found["cloud.worker_nodes"] = found["cloud"]
+    return found
+
+
+def takers(spec: SiteSpec) -> Iterator[Found]:
+    """What a cluster is given has nodes to go to, and nodes that are to have GPUs are given some."""
+    asked = _allocation(spec)
+    nodes = targets(spec)
+    for cluster in CLUSTERS:
+        given = [
+            (key, getattr(getattr(asked, key), cluster))
+            for key in ("mig_slices", "whole_gpus")
+            if getattr(getattr(asked, key), cluster)
+        ]
+        wanted = sum(demand.count for demand in asked.demands if demand.for_.partition(".")[0] == cluster)
+        if given and not nodes[cluster]:
+            key, count = given[0]
+            what = {"mig_slices": "slice", "whole_gpus": "whole device"}[key] + ("s" if count > 1 else "")
+            yield (
+                (*_GPUS, key, cluster),
+                f"{count} {what} for {cluster}, and none of its nodes is gpu_enabled",
+                "Write `gpu_enabled: true` for the nodes that are to have them, or ask for none.",
+            )
+        if not given and not wanted:
+            yield from _without(spec, cluster)
+
+
+def _without(spec: SiteSpec, cluster: str) -> Iterator[Found]:
+    """The first group of a cluster whose nodes are to have GPUs, and get none."""
+    todo = f"Give `{cluster}` some in global.gpu_allocation, or write `gpu_enabled: false`."
+    if cluster == "hpc":
+        several = isinstance(spec.clusters.hpc.compute_nodes, tuple)
+        for index, group in enumerate(spec.clusters.hpc.groups):
+            if group.gpu_enabled and not group.devices:
+                path: Path = (
+                    "clusters",
+                    "hpc",
+                    "compute_nodes",
+                    *((index,) if several else ()),
+                    "gpu_enabled",
+                )
+                yield (
+                    path,
+                    f"the nodes of '{group.name or 'compute_nodes'}' are to have GPUs, and get none",
+                    todo,
+                )
+                return
+        return
+    for name in ("cpu_workers", "gpu_workers"):
+        workers = getattr(spec.clusters.cloud.worker_nodes, name, None)
+        if workers is not None and workers.gpu_enabled:
+            path = ("clusters", "cloud", "worker_nodes", name, "gpu_enabled")
+            yield path, f"the nodes of '{name}' are to have GPUs, and get none", todo
+            return
+
+
+def _allocation(spec: SiteSpec) -> GpuAllocation:
+    return spec.global_.gpu_allocation or GpuAllocation()

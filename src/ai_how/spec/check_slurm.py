@@ -1,0 +1,129 @@
+"""Node groups, partitions, time limits and storage of the Slurm side. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ai_how.spec import walltime
+from ai_how.spec.check import Found
+from ai_how.spec.hpc import Partition
+from ai_how.spec.load import Path
+from ai_how.spec.message import did_you_mean
+from ai_how.spec.model import SiteSpec
+
+_HPC: Path = ("clusters", "hpc")
+_SLURM: Path = (*_HPC, "slurm_config")
+_NODES: Path = (*_HPC, "compute_nodes")
+
+
+def groups(spec: SiteSpec) -> Iterator[Found]:
+    """Several groups have names, and no two nodes the same."""
+    several = isinstance(spec.clusters.hpc.compute_nodes, tuple)
+    first: dict[str, str] = {}
+    nodes: dict[str, str] = {}
+    for index, group in enumerate(spec.clusters.hpc.groups):
+        path = (*_NODES, index) if several else _NODES
+        if several and group.name is None:
+            yield (
+                path,
+                "a group in a list of groups needs a name",
+                "Write `name:`; its nodes are called after it.",
+            )
+            continue
+        name = group.name or "node"
+        if name in first:
+            yield (*path, "name"), f"there are two groups of the name '{name}'", "Give each its own."
+            continue
+        first[name] = name
+        taken = next((node for node in group.node_names if node in nodes), None)
+        if taken is not None:
+            yield (
+                (*path, "name"),
+                f"the groups '{nodes[taken]}' and '{name}' both have a node called {taken}",
+                "Give one of the groups another name.",
+            )
+        nodes.update(dict.fromkeys(group.node_names, name))
+
+
+def partitions(spec: SiteSpec) -> Iterator[Found]:
+    """Partitions differ, span nodes that exist, and the default is one of them."""
+    slurm = spec.clusters.hpc.slurm_config
+    names = [partition.name for partition in slurm.partitions]
+    for index, partition in enumerate(slurm.partitions):
+        path = (*_SLURM, "partitions", index)
+        if partition.name in names[:index]:
+            yield path, f"partition '{partition.name}' is listed twice", "Keep one, or rename one."
+        unknown = list(_unknown_groups(spec, partition, path))
+        yield from unknown
+        span = len(spec.clusters.hpc.nodes_of(partition.model_copy(update={"nodes": None})))
+        if partition.nodes is not None and partition.nodes > span and not unknown:
+            whose = "the cluster has" if partition.groups is None else "its groups have"
+            yield (
+                (*path, "nodes"),
+                f"partition '{partition.name}' spans {partition.nodes} nodes, {whose} {span}",
+                f"At most {span}; without `nodes` it spans them all.",
+            )
+    default = slurm.default_partition
+    if default is not None and default not in names:
+        yield (
+            (*_SLURM, "default_partition"),
+            f"there is no partition '{default}'",
+            did_you_mean(default, names),
+        )
+
+
+def _unknown_groups(spec: SiteSpec, partition: Partition, path: Path) -> Iterator[Found]:
+    known = [group.name for group in spec.clusters.hpc.groups if group.name is not None]
+    for number, name in enumerate(partition.groups or ()):
+        if name in (partition.groups or ())[:number]:
+            yield (
+                (*path, "groups", number),
+                f"partition '{partition.name}' names the group '{name}' twice",
+                None,
+            )
+        elif name not in known:
+            todo = did_you_mean(name, known) if known else "compute_nodes is one group without a name."
+            yield (*path, "groups", number), f"there is no node group '{name}'", todo
+
+
+def times(spec: SiteSpec) -> Iterator[Found]:
+    """Time limits nest: a default within its limit, a partition's within the cluster's."""
+    slurm = spec.clusters.hpc.slurm_config
+    longest = walltime.seconds(slurm.max_job_time)
+    if walltime.seconds(slurm.default_job_time) > longest:
+        written = "default_job_time" in slurm.model_fields_set
+        yield (
+            (*_SLURM, "default_job_time" if written else "max_job_time"),
+            f"default_job_time ({slurm.default_job_time}) is longer than max_job_time ({slurm.max_job_time})",
+            "Raise max_job_time, or lower default_job_time.",
+        )
+    for index, partition in enumerate(slurm.partitions):
+        path = (*_SLURM, "partitions", index)
+        own = partition.max_time or slurm.max_job_time
+        if walltime.seconds(own) > longest:
+            yield (
+                (*path, "max_time"),
+                f"partition '{partition.name}' allows {own}, more than max_job_time ({slurm.max_job_time})",
+                "Raise max_job_time, or lower the partition's limit.",
+            )
+        elif partition.default_time and walltime.seconds(partition.default_time) > walltime.seconds(own):
+            yield (
+                (*path, "default_time"),
+                f"partition '{partition.name}' gives jobs {partition.default_time}, more than it allows ({own})",
+                "Lower default_time, or raise the partition's limit.",
+            )
+
+
+def storage(spec: SiteSpec) -> Iterator[Found]:
+    """No two storages share a name or a path."""
+    for key in ("name", "path"):
+        seen: set[str] = set()
+        for index, one in enumerate(spec.clusters.hpc.storage):
+            value = getattr(one, key).rstrip("/") or "/"
+            if value in seen:
+                yield (
+                    (*_HPC, "storage", index, key),
+                    f"two storages have the {key} '{value}'",
+                    "Give each its own.",
+                )
+            seen.add(value)

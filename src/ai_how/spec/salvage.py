@@ -1,0 +1,70 @@
+"""What can still be checked of a file with mistakes in it: the rest of it. Pure."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from pydantic import ValidationError
+
+from ai_how.spec.load import Path, tuples
+from ai_how.spec.message import keys_of
+from ai_how.spec.model import SiteSpec
+
+_NODES = {"count": 1, "cpu_cores": 1, "memory_gb": 1}
+#: What stands in for a required key that is missing or wrong. Nothing that is read from it is ever told.
+_STAND_INS: dict[Path, Any] = {
+    ("version",): "1.0",
+    ("metadata",): {"name": "x"},
+    ("metadata", "name"): "x",
+    ("clusters",): {"hpc": {"compute_nodes": _NODES}},
+    ("clusters", "hpc"): {"compute_nodes": _NODES},
+    ("clusters", "hpc", "compute_nodes"): _NODES,
+}
+#: Taking a wrong value away can leave what is around it incomplete; that goes next. Nothing is nested deeper.
+_ROUNDS = 10
+
+
+def salvage(data: Any, error: ValidationError) -> tuple[SiteSpec | None, list[Path]]:
+    """The site without its wrong parts, and the paths of what was taken away or put in instead.
+
+    None when too little is left. ``data`` is not changed.
+    """
+    rest, touched = copy.deepcopy(data), list[Path]()
+    for _ in range(_ROUNDS):
+        places = {_part(keys_of(detail), detail["type"]) for detail in error.errors(include_url=False)}
+        # From the end, so that the entries of a list keep their numbers until their turn has come.
+        for path in sorted(places, key=_order, reverse=True):
+            if not path:
+                return None, touched
+            _take_away(rest, path)
+            touched.append(path)
+        try:
+            return SiteSpec.model_validate(tuples(rest)), touched
+        except ValidationError as next_error:
+            error = next_error
+    return None, touched
+
+
+def _part(path: Path, kind: str) -> Path:
+    """What is to go: the wrong value; or, for a missing key that nothing can stand in for, what it is missing in."""
+    return path[:-1] if kind == "missing" and path not in _STAND_INS else path
+
+
+def _take_away(data: Any, path: Path) -> None:
+    *above, last = path
+    for part in above:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return
+    if path in _STAND_INS and isinstance(data, dict):
+        data[last] = copy.deepcopy(_STAND_INS[path])
+    elif isinstance(data, dict):
+        data.pop(last, None)
+    elif isinstance(data, list) and isinstance(last, int) and last < len(data):
+        del data[last]
+
+
+def _order(path: Path) -> list[str]:
+    return [f"{part:>9}" for part in path]
