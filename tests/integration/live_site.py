@@ -236,6 +236,9 @@ class LiveSite:
             time.sleep(0.02)
 
     def remove(self) -> None:
-        """Whatever happened: no process and no folder of the site is left."""
+        """Whatever happened: no process, no socket and no folder of the site is left."""
         self.crash()
+        for port in self.ports.values() if (self.root / "state" / "ports.json").exists() else ():
+            for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                path.unlink(missing_ok=True)
         shutil.rmtree(self.root, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 from live_site import LiveSite, until
@@ -110,12 +111,14 @@ def test_down_leaves_data_and_no_process_and_up_brings_all_of_it_back(site: Live
     site.wait_for_job(running, "RUNNING")
     mlflow = f"http://127.0.0.1:{site.ports['mlflow']}"
     run_id = _log_run(mlflow)
-    ports = site.ports
+    ports, store = site.ports, site.daemons()["object-store"]
 
     said = site.run("down").stderr
     assert f"job {running}" in said and "goes back into the queue" in said
     assert site.processes() == {}
     assert (site.root / "data").is_dir()
+    assert not [path for port in ports.values() for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")]
+    assert not list(Path("/tmp").glob(f"weed.*.{store}"))
     assert not [port for port in ports.values() if _listens(port)]
     status = site.facts("status", code=1)
     assert not status["up"] and {one["state"] for one in status["services"]} == {"stopped"}

@@ -178,3 +178,27 @@ def test_the_script_s_own_exit_code_is_the_job_s(batch: Batch, code: int) -> Non
 def test_a_preparation_that_fails_fails_the_job(batch: Batch) -> None:
     process = batch.start("raise SystemExit(5)\n", kind="finetune")
     assert process.wait(timeout=20) == 5
+
+
+@pytest.mark.parametrize("signum", [None, signal.SIGTERM])
+def test_what_the_job_s_programs_put_aside_goes_with_it(batch: Batch, signum: signal.Signals | None) -> None:
+    script = """
+        import os, pathlib, tempfile, time
+        fakes = pathlib.Path(os.environ["FAKES"])
+        folder = tempfile.mkdtemp(prefix="torchelastic_")
+        (fakes / "part").write_text(folder)
+        (fakes / "part").rename(fakes / "aside")
+        while not (fakes / "enough").exists():
+            time.sleep(0.01)
+    """
+    process = batch.start(script)
+    batch.appears("aside")
+    aside = Path((batch.root / "aside").read_text())
+    assert (
+        aside.is_dir() and aside.parent.name.startswith("ai-how-job-") and aside.parent.parent == Path("/tmp")
+    )
+    if signum:
+        os.killpg(process.pid, signum)
+    (batch.root / "enough").touch()
+    process.wait(timeout=20)
+    assert not aside.parent.exists()

@@ -94,7 +94,11 @@ def _steps(submission: Submission) -> Iterator[str]:
     yield f'echo "$SLURM_JOB_ID" >{shlex.quote(str(submission.folder.path / "job_id"))}'
     ended = shlex.quote(str(submission.folder.ended))
     yield f'rm -f "$AI_HOW_CHECKPOINT_DIR/{MARKER}" {ended}'
-    yield f"trap {shlex.quote(f'touch {ended}')} EXIT"
+    yield "# What the job's programs put aside goes with it, and a Unix socket there has a short path."
+    yield "TMPDIR=$(mktemp --directory /tmp/ai-how-job-XXXXXX) || exit"
+    yield "export TMPDIR"
+    at_end = f'rm -rf "$TMPDIR"; touch {ended}'
+    yield f"trap {shlex.quote(at_end)} EXIT"
     match submission.recipe.kind:
         case "train":
             yield from _train(submission)

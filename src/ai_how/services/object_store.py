@@ -68,7 +68,8 @@ def define(setting: Setting) -> Service:
         name="object-store",
         purpose="SeaweedFS, the object store that speaks S3",
         argv=(
-            weed, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            # Left alone, it also writes its log to files in /tmp.
+            weed, "-logtostderr=true", "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-filer", "-s3", f"-s3.config={identities}", "-s3.iam=false",
             # These three are on unless told otherwise: reports home, and two more listeners on fixed ports.
             f"-master.telemetry={str(setting.spec.global_.telemetry).lower()}",
@@ -88,7 +89,7 @@ def define(setting: Setting) -> Service:
         settle=(
             Settle(
                 Command(
-                    (weed, "shell", f"-master={master}", f"-filer={filer}"),
+                    (weed, "-logtostderr=true", "shell", f"-master={master}", f"-filer={filer}"),
                     env=env,
                     stdin=f"s3.bucket.create -name {BUCKET}\nexit\n",
                     timeout=30,
@@ -100,8 +101,8 @@ def define(setting: Setting) -> Service:
         leaves=tuple(
             SOCKET_FOLDER / f"seaweedfs-{part}-{ports[port_name(flag)]}.sock" for flag, part in _SOCKETS.items()
         ),
-        # It waits fifteen seconds for streams that its own parts hold open. By then everything has long been
-        # written, and it survives being killed; nobody should wait for that at each `down`.
+        # Its volumes are closed within milliseconds; then it waits fifteen seconds for streams that its own parts
+        # hold open. It survives being killed, and nobody should wait for that at each `down`.
         stop_seconds=3,
         stop_signal="INT",
     )  # fmt: skip

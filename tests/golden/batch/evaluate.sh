@@ -34,7 +34,10 @@ trap 'told=1' USR1
 mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"
 echo "$SLURM_JOB_ID" >/srv/site/share/jobs/exact-match-abababab/job_id
 rm -f "$AI_HOW_CHECKPOINT_DIR/requeue" /srv/site/share/jobs/exact-match-abababab/ended
-trap 'touch /srv/site/share/jobs/exact-match-abababab/ended' EXIT
+# What the job's programs put aside goes with it, and a Unix socket there has a short path.
+TMPDIR=$(mktemp --directory /tmp/ai-how-job-XXXXXX) || exit
+export TMPDIR
+trap 'rm -rf "$TMPDIR"; touch /srv/site/share/jobs/exact-match-abababab/ended' EXIT
 pass_on() {
     while sleep 3; kill -0 "$step" 2>/dev/null; do
         scancel --signal=USR1 "$SLURM_JOB_ID"
