@@ -84,6 +84,6 @@ class FakeProvider:
         self.running.pop(name, None)
         self.defined.pop(name, None)
 
-    def close(self) -> None:
+    def close(self, services: Sequence[Service] = ()) -> None:
         self.running.clear()
         self.supervised = False

@@ -22,8 +22,24 @@ from ai_how.services import Initialisation, Layout, Service
 from ai_how.services.model import PortProbe, aside
 from ai_how.site.state import SiteState
 
+#: Listens on a port, and notes in a file when it is told to end.
+NOTES = """
+import pathlib, signal, socket, sys, time
+
+def end(*_):
+    with open(sys.argv[2], "a") as notes:
+        print(sys.argv[3], file=notes)
+    time.sleep(0.3)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+time.sleep(600)
+"""
 #: Listens on a port, and says so; ends at once when its first word is not a number.
-LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
+LISTEN = (
+    "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
+)
 
 
 @pytest.fixture
@@ -37,7 +53,9 @@ def layout() -> Iterator[Layout]:
 
 @pytest.fixture(params=["local", "memory"])
 def provider(request: pytest.FixtureRequest, layout: Layout) -> Iterator[Provider]:
-    made: Provider = LocalProvider(layout, LocalGate(), user_name()) if request.param == "local" else FakeProvider()
+    made: Provider = (
+        LocalProvider(layout, LocalGate(), user_name()) if request.param == "local" else FakeProvider()
+    )
     made.open()
     yield made
     made.close()
@@ -112,7 +130,9 @@ class TestAnyProvider:
         assert look(provider, service).state is State.ABSENT
         assert provider.observe([]).extra == ()
 
-    def test_a_change_starts_it_anew_and_can_be_taken_back(self, provider: Provider, service: Service) -> None:
+    def test_a_change_starts_it_anew_and_can_be_taken_back(
+        self, provider: Provider, service: Service
+    ) -> None:
         provider.create(service)
         before = look(provider, service).pid
         other = replace(service, env={"WORD": "another"})
@@ -140,3 +160,25 @@ class TestAnyProvider:
         before = look(provider, service).pid
         provider.sweep()
         assert look(provider, service).pid == before
+
+
+def test_closing_ends_each_after_those_that_need_it_and_the_others_at_once(
+    layout: Layout, tmp_path: Path
+) -> None:
+    notes, program = tmp_path / "notes", tmp_path / "program.py"
+    program.write_text(NOTES)
+
+    def noting(name: str, *after: str) -> Service:
+        port = free_port()
+        argv = (sys.executable, str(program), str(port), str(notes), name)
+        return Service(name, "a test asks", argv, PortProbe(port), after=after, start_seconds=20)
+
+    services = [noting("database"), noting("controller", "database"), noting("a", "controller"), noting("b")]
+    provider = LocalProvider(layout, LocalGate(), user_name())
+    provider.open()
+    for service in services:
+        provider.create(service)
+    provider.close(services)
+    told = notes.read_text().split()
+    assert set(told[:2]) == {"a", "b"} and told[2:] == ["controller", "database"]
+    assert not provider.observe(services).supervised

@@ -84,6 +84,6 @@ class Provider(Protocol):
         """Stop a service and forget its definition; its data stay."""
         ...
 
-    def close(self) -> None:
-        """Stop everything; no process of the site is left."""
+    def close(self, services: Sequence[Service] = ()) -> None:
+        """Stop everything, each of ``services`` after those that need it; no process of the site is left."""
         ...

@@ -103,7 +103,7 @@ def define(setting: Setting) -> Service:
         ),
         # Its volumes are closed within milliseconds; then it waits fifteen seconds for streams that its own parts
         # hold open. It survives being killed, and nobody should wait for that at each `down`.
-        stop_seconds=3,
+        stop_seconds=2,
         stop_signal="INT",
     )  # fmt: skip
 

@@ -182,10 +182,7 @@ class Site:
             actions = self._actions((), reporter)
             actions.park_jobs()
             reporter.note("stopping the daemons")
-            self.provider.close()
-            for service in catalogue(self.setting()):
-                for path in service.leaves:
-                    path.unlink(missing_ok=True)
+            self.provider.close(catalogue(self.setting()))
             self.state.journal(event="down")
 
     def destroy(self, reporter: Reporter | None = None) -> None:

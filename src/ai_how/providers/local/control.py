@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +108,7 @@ class LocalProvider:
                 self.destroy(service.name)
                 for file in service.files:
                     file.path.unlink(missing_ok=True)
+            _remove_leavings([service])
             undo_data()
 
         try:
@@ -147,11 +148,13 @@ class LocalProvider:
             self._supervisor.remove(name)
         render.program_file(self._layout, name).unlink(missing_ok=True)
 
-    def close(self) -> None:
+    def close(self, services: Sequence[Service] = ()) -> None:
         if (pid := self._supervisor.pid()) is not None:
+            self._supervisor.stop(dependents(services))
             self._supervisor.shutdown()
             wait_until(lambda: not _alive(pid), what="supervisord's end", timeout=60)
         processes.end(processes.family(self._layout.root), grace=5)
+        _remove_leavings(services)
 
     def _initialise(self, service: Service) -> Undo:
         _place(service)
@@ -224,6 +227,17 @@ class LocalProvider:
                     where=settle.command.paste(),
                     detail=done.tail() or None,
                 )
+
+
+def dependents(services: Sequence[Service]) -> Mapping[str, Collection[str]]:
+    """Who must have ended before a service may: those that start after it. Pure."""
+    return {one.name: {other.name for other in services if one.name in other.after} for one in services}
+
+
+def _remove_leavings(services: Sequence[Service]) -> None:
+    for service in services:
+        for path in service.leaves:
+            path.unlink(missing_ok=True)
 
 
 def _place(service: Service) -> None:

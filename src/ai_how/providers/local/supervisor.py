@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import xmlrpc.client
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,11 @@ from ai_how.errors import AiHowError, CouldNotTell
 from ai_how.run import wait_until
 
 T = TypeVar("T")
+#: The states of a process that is not there; in BACKOFF it is about to be started again.
+ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
+#: All of them together. Each is killed when its own time is over.
+STOP_SECONDS = 120.0
+_GONE = frozenset({Faults.BAD_NAME, Faults.NOT_RUNNING})
 
 
 @dataclass(frozen=True)
@@ -71,21 +76,42 @@ class Supervisor:
 
         def add(rpc: Any) -> None:
             rpc.reloadConfig()
-            _tolerating(Faults.ALREADY_ADDED, lambda: rpc.addProcessGroup(name))
+            _tolerating({Faults.ALREADY_ADDED}, lambda: rpc.addProcessGroup(name))
 
         self._call(add)
 
     def start(self, name: str) -> None:
         """Start without waiting: health is what the probe says."""
-        self._call(lambda rpc: _tolerating(Faults.ALREADY_STARTED, lambda: rpc.startProcess(name, False)))
+        self._call(lambda rpc: _tolerating({Faults.ALREADY_STARTED}, lambda: rpc.startProcess(name, False)))
+
+    def stop(self, before: Mapping[str, Collection[str]]) -> None:
+        """Stop every process, each as soon as those that ``before`` names for it have ended; wait for the last.
+
+        Its own shutdown stops one after the other, and each of them takes it a second to notice.
+        """
+        told: set[str] = set()
+
+        def ended() -> bool:
+            running = {name for name, info in self.processes().items() if info.state not in ENDED}
+            for name in running - told:
+                if running.isdisjoint(before.get(name, ())):
+                    self._stop(name)
+                    told.add(name)
+            return not running
+
+        wait_until(ended, what="the end of every process", timeout=STOP_SECONDS)
+
+    def _stop(self, name: str) -> None:
+        """Tell it to end, without waiting; nothing happens when it has ended."""
+        self._call(lambda rpc: _tolerating(_GONE, lambda: rpc.stopProcess(name, False)))
 
     def remove(self, name: str) -> None:
         """Stop it, wait until it has ended, and forget it."""
-        self._call(lambda rpc: _tolerating(Faults.BAD_NAME, lambda: rpc.stopProcessGroup(name)))
+        self._stop(name)
 
         def forgotten() -> bool:
             try:
-                self._call(lambda rpc: _tolerating(Faults.BAD_NAME, lambda: rpc.removeProcessGroup(name)))
+                self._call(lambda rpc: _tolerating(_GONE, lambda: rpc.removeProcessGroup(name)))
             except _StillRunning:
                 # Somebody else had told it to stop already, and did not live to see it.
                 return False
@@ -123,9 +149,9 @@ _KINDS: Mapping[int, type[AiHowError]] = {
 }
 
 
-def _tolerating(fault: int, action: Callable[[], Any]) -> None:
+def _tolerating(faults: Collection[int], action: Callable[[], Any]) -> None:
     try:
         action()
     except xmlrpc.client.Fault as error:
-        if error.faultCode != fault:
+        if error.faultCode not in faults:
             raise
