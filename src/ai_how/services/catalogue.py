@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ai_how.services import gateway, mariadb, mlflow, munge, object_store, postgresql, slurm, tracker
 from ai_how.services.model import Service, Setting
+from ai_how.services.nodes import node_names
 from ai_how.spec import SiteSpec
 
 #: Programs that the services and their clients need, by the toolbox's names.
@@ -46,5 +47,5 @@ def port_names(spec: SiteSpec) -> Iterator[tuple[str, int | None]]:
         yield object_store.port_name(flag), services.object_store.port if flag == "s3.port" else None
     yield "slurmctld", None
     yield "slurmdbd", None
-    for node in spec.node_names:
+    for node in node_names(spec):
         yield f"slurmd-{node}", None

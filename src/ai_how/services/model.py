@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ai_how.gpu.allocation import Allocation
 from ai_how.host.model import Found
 from ai_how.run import Command
 from ai_how.services.layout import Layout
@@ -120,12 +121,13 @@ class Service:
 
     @property
     def digest(self) -> str:
-        """Changes when the process would have to be restarted to be as asked."""
+        """Changes when something would have to be done to the process, or said to it, to be as asked."""
         facts = [
             self.argv,
             sorted(self.env.items()),
             [(str(file.path), file.text) for file in self.files],
             self.account,
+            [settle.command.argv for settle in self.settle],
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -149,7 +151,8 @@ class Setting:
     """Everything a definition may depend on, so that definitions are pure functions of it.
 
     ``ports`` are the site's own by name; ``programs`` what the toolbox found; ``environments`` the Python
-    interpreter of each runtime environment; ``python`` the interpreter that runs AI-HOW itself.
+    interpreter of each runtime environment; ``python`` the interpreter that runs AI-HOW itself;
+    ``gpus`` who has which part of the GPUs that the file lists.
     """
 
     spec: SiteSpec
@@ -160,6 +163,7 @@ class Setting:
     environments: Mapping[str, Path]
     secrets: Mapping[str, str] = field(repr=False)
     python: Path
+    gpus: Allocation = Allocation()
 
     def program(self, name: str) -> str:
         """Path of a program; its bare name while it is not there yet, which is enough for a plan."""

@@ -67,6 +67,8 @@ def partitions_of(spec: SiteSpec) -> Iterator[Partition]:
             max_time=partition.max_time or slurm.max_job_time,
             default_time=partition.default_time or slurm.default_job_time,
             default=partition.name == hpc.default_partition,
+            priority=partition.priority,
+            qos=partition.qos,
         )
     if cloud := cloud_gpu_nodes(spec):
         yield Partition(CLOUD, cloud, slurm.max_job_time, slurm.default_job_time)

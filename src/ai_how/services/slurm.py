@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ai_how.run import Command
 from ai_how.services import mariadb, munge
 from ai_how.services.model import CommandProbe, File, PortProbe, Service, Setting, Settle
-from ai_how.slurm import render
-from ai_how.slurm.model import ClusterConfig, Gres, Node, Partition
-from ai_how.spec.model import NodeGroup
+from ai_how.services.nodes import EmulatedNode, nodes_of, partitions_of
+from ai_how.slurm import accounts, render
+from ai_how.slurm.model import ClusterConfig, Gres, Node, Preemption
+from ai_how.spec.model import SlurmConfig
 
 _PLUGINS = ("usr/lib/*/slurm-wlm", "usr/lib/*/slurm", "usr/lib/slurm-wlm")
-ACCOUNT = "site"
 #: What sacctmgr says of what is there already: up to Slurm 23, and of a cluster, an account and a user since.
-_ALREADY = ("Nothing new added", "already exists", "Already existing", "Request didn't affect anything")
+_ALREADY = (
+    "Nothing new added",
+    "already exists",
+    "Already existing",
+    "Request didn't affect anything",
+    "Nothing modified",
+)
 
 
 def cluster(setting: Setting) -> ClusterConfig:
     """The Slurm cluster that the file describes."""
-    hpc, layout = setting.spec.clusters.hpc, setting.layout
+    layout, slurm = setting.layout, _slurm_config(setting)
     return ClusterConfig(
         name="hpc",
         host=setting.host.name,
@@ -36,28 +42,30 @@ def cluster(setting: Setting) -> ClusterConfig:
         spool=layout.data / "slurmd",
         nodes=tuple(
             Node(
-                name=name,
-                port=setting.ports[f"slurmd-{name}"],
-                cpus=group.cpu_cores,
-                memory_mb=group.memory_gb * 1024,
-                gres=_gres(setting, group),
+                name=node.name,
+                port=setting.ports[f"slurmd-{node.name}"],
+                cpus=node.cpus,
+                memory_mb=node.memory_gb * 1024,
+                gres=_gres(setting, node),
             )
-            for group in hpc.groups
-            for name in group.node_names
+            for node in nodes_of(setting.spec, setting.gpus)
         ),
-        partitions=tuple(
-            Partition(
-                name=partition.name,
-                nodes=hpc.nodes_of(partition),
-                max_time=partition.max_time or hpc.slurm_config.max_job_time,
-                default_time=partition.default_time or hpc.slurm_config.default_job_time,
-                default=partition.name == hpc.default_partition,
-            )
-            for partition in hpc.slurm_config.partitions
-        ),
+        partitions=tuple(partitions_of(setting.spec)),
         plugin_folder=setting.beside("slurmctld", *_PLUGINS),
         version=_version(setting),
+        enforced=bool(slurm.qos or slurm.accounts),
+        preemption=_preemption(slurm),
+        retention_days=slurm.accounting.retention_days,
     )
+
+
+def _preemption(slurm: SlurmConfig) -> Preemption | None:
+    """Slurm's words for who makes room, and how."""
+    wish = slurm.preemption
+    if wish.type == "none":
+        return None
+    mode = {"requeue": "REQUEUE", "suspend": "SUSPEND,GANG", "cancel": "CANCEL"}[wish.mode]
+    return Preemption({"partition": "partition_prio", "qos": "qos"}[wish.type], mode)
 
 
 def client_env(setting: Setting) -> Mapping[str, str]:
@@ -76,7 +84,6 @@ def define_slurmdbd(setting: Setting) -> Service:
         "SLURM_CONF": str(config.etc / "slurm.conf"),
         "MYSQL_UNIX_PORT": str(mariadb.socket(setting.layout)),
     }
-    sacctmgr = (setting.program("sacctmgr"), "--immediate", "--quiet")
     client = client_env(setting)
     return Service(
         name="slurmdbd",
@@ -90,14 +97,7 @@ def define_slurmdbd(setting: Setting) -> Service:
         probe=CommandProbe(
             Command((setting.program("sacctmgr"), "--noheader", "show", "cluster"), env=client, timeout=10)
         ),
-        settle=tuple(
-            Settle(Command((*sacctmgr, "add", *words), env=client), already=_ALREADY)
-            for words in (
-                ("cluster", config.name),
-                ("account", ACCOUNT, f"cluster={config.name}"),
-                ("user", user, f"account={ACCOUNT}", f"cluster={config.name}"),
-            )
-        ),
+        settle=_told(setting, accounts.statements(_slurm_config(setting), config.name, user)),
         ports={"slurmdbd": config.slurmdbd_port},
     )
 
@@ -115,8 +115,21 @@ def define_slurmctld(setting: Setting) -> Service:
         files=configuration(config),
         after=("munged", "slurmdbd"),
         probe=CommandProbe(Command((scontrol, "ping"), env=client_env(setting), timeout=10), expect=" is UP"),
+        settle=_told(setting, accounts.limits(_slurm_config(setting))),
         ports={"slurmctld": config.slurmctld_port},
     )
+
+
+def _told(setting: Setting, statements: Iterable[tuple[str, ...]]) -> tuple[Settle, ...]:
+    sacctmgr = (setting.program("sacctmgr"), "--immediate", "--quiet")
+    return tuple(
+        Settle(Command((*sacctmgr, *words), env=client_env(setting)), already=_ALREADY)
+        for words in statements
+    )
+
+
+def _slurm_config(setting: Setting) -> SlurmConfig:
+    return setting.spec.clusters.hpc.slurm_config
 
 
 def configuration(config: ClusterConfig) -> tuple[File, ...]:
@@ -160,11 +173,11 @@ def _shape(node: Node) -> str:
     return f"{node.port}/{node.cpus}/{node.memory_mb}/{render.gres_count(node.gres)}"
 
 
-def _gres(setting: Setting, group: NodeGroup) -> tuple[Gres, ...]:
+def _gres(setting: Setting, node: EmulatedNode) -> tuple[Gres, ...]:
     """Simulated GPUs: Slurm wants character devices behind them, and any will do."""
     free = list(setting.host.character_devices)
     found = []
-    for device in group.devices:
-        files, free = tuple(free[: device.count]), free[device.count :]
-        found.append(Gres(device.model, files))
+    for kind, count in node.devices.items():
+        files, free = tuple(free[:count]), free[count:]
+        found.append(Gres(kind, files))
     return tuple(found)

@@ -32,13 +32,23 @@ class Node:
 
 @dataclass(frozen=True)
 class Partition:
-    """``max_time`` and ``default_time`` in Slurm's own notation."""
+    """``max_time`` and ``default_time`` in Slurm's own notation; ``priority`` is its PriorityTier."""
 
     name: str
     nodes: tuple[str, ...]
     max_time: str
     default_time: str
     default: bool = False
+    priority: int | None = None
+    qos: str | None = None
+
+
+@dataclass(frozen=True)
+class Preemption:
+    """Slurm's PreemptType and PreemptMode."""
+
+    type: str
+    mode: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ class ClusterConfig:
     """All that ``slurm.conf``, ``gres.conf`` and ``slurmdbd.conf`` are rendered from.
 
     ``version`` is Slurm's own, major and minor: 22.05 is (22, 5). ``loopback_name`` tells whether ``host`` stands for
-    127.0.0.1.
+    127.0.0.1. ``enforced`` tells that jobs are held to accounts and QOS; ``retention_days`` after how many days
+    slurmdbd purges its records.
     """
 
     name: str
@@ -65,6 +76,9 @@ class ClusterConfig:
     plugin_folder: Path | None = None
     version: tuple[int, int] = (22, 5)
     loopback_name: bool = True
+    enforced: bool = False
+    preemption: Preemption | None = None
+    retention_days: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from ai_how.slurm.model import ClusterConfig, Gres, Node
+from ai_how.slurm.model import ClusterConfig, Gres, Node, Partition
 
 
 def slurm_conf(config: ClusterConfig) -> str:
@@ -49,6 +49,7 @@ def slurm_conf(config: ClusterConfig) -> str:
         "SchedulerParameters=sched_interval=5,bf_interval=5,batch_sched_delay=0",
         "MailProg=/bin/true",
         *_accounting(config),
+        *_priorities(config),
         *_nodes(config),
         *_partitions(config),
     ]
@@ -92,8 +93,15 @@ def slurmdbd_conf(config: ClusterConfig, *, storage_user: str) -> str:
         f"LogFile={config.log}/slurmdbd.log",
         f"PidFile={config.run}/slurmdbd.pid",
         *([f"PluginDir={config.plugin_folder}"] if config.plugin_folder else []),
+        *_purge(config.retention_days),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _purge(days: int | None) -> Iterable[str]:
+    if days is not None:
+        for record in ("Event", "Job", "Resv", "Step", "Suspend", "TXN", "Usage"):
+            yield f"Purge{record}After={days}days"
 
 
 def gres_count(gres: Iterable[Gres]) -> str:
@@ -149,6 +157,18 @@ def _accounting(config: ClusterConfig) -> Iterable[str]:
     )
 
 
+def _priorities(config: ClusterConfig) -> Iterable[str]:
+    """What accounts and QOS mean for the order of jobs, and who makes room for whom."""
+    if config.enforced:
+        yield "AccountingStorageEnforce=associations,limits,qos"
+        yield "PriorityType=priority/multifactor"
+        yield "PriorityWeightQOS=10000"
+        yield "PriorityWeightFairshare=1000"
+    if config.preemption:
+        yield f"PreemptType=preempt/{config.preemption.type}"
+        yield f"PreemptMode={config.preemption.mode}"
+
+
 def _nodes(config: ClusterConfig) -> Iterable[str]:
     for node in config.nodes:
         yield " ".join(_node(node, config.host))
@@ -170,5 +190,10 @@ def _partitions(config: ClusterConfig) -> Iterable[str]:
         yield (
             f"PartitionName={partition.name} Nodes={hostlist(partition.nodes)} Default={default} "
             f"MaxTime={partition.max_time} DefaultTime={partition.default_time} "
-            f"DefMemPerCPU={share} State=UP"
+            f"DefMemPerCPU={share} State=UP{_standing(partition)}"
         )
+
+
+def _standing(partition: Partition) -> str:
+    tier = "" if partition.priority is None else f" PriorityTier={partition.priority}"
+    return tier + (f" QOS={partition.qos}" if partition.qos else "")
