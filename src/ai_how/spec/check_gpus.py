@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ai_how.spec.check import Found
+from ai_how.spec.check_slurm import unnamed
 from ai_how.spec.gpus import GpuAllocation, GpuDemand
 from ai_how.spec.load import Path
 from ai_how.spec.message import did_you_mean
@@ -133,6 +134,8 @@ def demands(spec: SiteSpec) -> Iterator[Found]:
 def _target(spec: SiteSpec, demand: GpuDemand, path: Path) -> Iterator[Found]:
     known = targets(spec)
     if demand.for_ not in known:
+        if demand.for_.startswith("hpc.") and unnamed(spec):
+            return
         message = f"there is no '{demand.for_}' that could take GPUs"
         yield (*path, "for"), message, did_you_mean(demand.for_, known)
     elif not known[demand.for_]:
@@ -147,7 +150,8 @@ def targets(spec: SiteSpec) -> dict[str, int]:
     found["hpc.compute_nodes"] = found["hpc"]
     for group in groups:
         if group.name is not None:
-            found[f"hpc.compute_nodes.{group.name}"] = group.count * group.gpu_enabled
+            key = f"hpc.compute_nodes.{group.name}"
+            found[key] = found.get(key, 0) + group.count * group.gpu_enabled
     workers = spec.clusters.cloud.worker_nodes
     found["cloud"] = 0
     if workers is not None:

@@ -45,6 +45,12 @@ def groups(spec: SiteSpec) -> Iterator[Found]:
         nodes.update(dict.fromkeys(group.node_names, name))
 
 
+def unnamed(spec: SiteSpec) -> bool:
+    """Whether a group lacks the name that it needs: then nobody can tell which names are unknown."""
+    nodes = spec.clusters.hpc.compute_nodes
+    return isinstance(nodes, tuple) and any(group.name is None for group in nodes)
+
+
 def partitions(spec: SiteSpec) -> Iterator[Found]:
     """Partitions differ, span nodes that exist, and the default is one of them."""
     slurm = spec.clusters.hpc.slurm_config
@@ -81,7 +87,7 @@ def _unknown_groups(spec: SiteSpec, partition: Partition, path: Path) -> Iterato
                 f"partition '{partition.name}' names the group '{name}' twice",
                 None,
             )
-        elif name not in known:
+        elif name not in known and not unnamed(spec):
             todo = did_you_mean(name, known) if known else "compute_nodes is one group without a name."
             yield (*path, "groups", number), f"there is no node group '{name}'", todo
 

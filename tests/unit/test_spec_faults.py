@@ -1,0 +1,140 @@
+"""The planted faults: each is answered with its own message at its own place, and with nothing else.
+
+A fault is an edit of ``faults/base.yaml``: the text ``old``, which is there once, becomes ``new``; ``also`` lists
+further edits that the fault needs. The sign « in ``new``, or in ``at``, stands before the place that must be told.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from ai_how.errors import Problem, SpecError
+from ai_how.spec import parse
+
+FOLDER = Path(__file__).parent / "faults"
+BASE = (FOLDER / "base.yaml").read_text(encoding="utf-8")
+SIGN = "«"
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    edits: tuple[tuple[str, str], ...]
+    says: str
+    todo: str
+    at: str
+
+    def text(self) -> tuple[str, int, int]:
+        """The file with the fault in it, and the line and column where it is."""
+        text = BASE
+        for old, new in self.edits:
+            assert text.count(old) == 1, f"{self.name}: {old!r} is there {text.count(old)} times"
+            text = text.replace(old, new)
+        if self.at:
+            bare = self.at.replace(SIGN, "")
+            assert SIGN not in text and text.count(bare) == 1, f"{self.name}: {bare!r}"
+            text = text.replace(bare, self.at)
+        place = text.index(SIGN)
+        line = text.count("\n", 0, place) + 1
+        return text.replace(SIGN, ""), line, place - text.rfind("\n", 0, place)
+
+
+def corpus() -> list[Fault]:
+    found = []
+    for file in sorted(FOLDER.glob("*.yaml")):
+        if file.name == "base.yaml":
+            continue
+        for number, facts in enumerate(yaml.safe_load(file.read_text(encoding="utf-8")), start=1):
+            edits = ((facts["old"], facts["new"]), *map(tuple, facts.get("also", ())))
+            name = f"{file.stem}-{number}: {facts['says'][:50]}"
+            found.append(Fault(name, edits, facts["says"], facts.get("todo", ""), facts.get("at", "")))
+    return found
+
+
+CORPUS = corpus()
+
+
+def told(text: str) -> tuple[Problem, ...]:
+    with pytest.raises(SpecError) as caught:
+        parse(text)
+    return caught.value.problems
+
+
+def test_the_base_has_no_mistake() -> None:
+    parse(BASE)
+
+
+def test_there_are_enough_of_them_and_no_two_alike() -> None:
+    assert len(CORPUS) >= 80
+    assert len({fault.says for fault in CORPUS}) >= 80
+    assert len({fault.edits for fault in CORPUS}) == len(CORPUS)
+
+
+@pytest.mark.parametrize("fault", CORPUS, ids=lambda fault: fault.name)
+def test_a_fault_is_answered_with_its_own_message_at_its_own_place(fault: Fault) -> None:
+    text, line, column = fault.text()
+    problems = told(text)
+    assert [problem.message for problem in problems] == [fault.says]
+    assert problems[0].where == f"cluster.yaml:{line}:{column}"
+    assert fault.todo in (problems[0].todo or "")
+    if problems[0].link:
+        assert problems[0].link in ANCHORS
+
+
+def readable(fault: Fault) -> bool:
+    """Whether the rest of the file can still be read with this fault in it."""
+    return not re.search(r"YAML|a tab|alias|second document|a key is", fault.says)
+
+
+def test_faults_that_do_not_touch_each_other_are_all_told_at_once() -> None:
+    """Of each file of the corpus some, drawn by a fixed chance, so that they are in parts far from each other."""
+    chance = random.Random(3)
+    by_file: dict[str, list[Fault]] = {}
+    for fault in CORPUS:
+        if readable(fault) and not fault.at:
+            by_file.setdefault(fault.name.split("-")[0], []).append(fault)
+    together = 0
+    for _ in range(200):
+        first, second = (chance.choice(by_file[name]) for name in chance.sample(sorted(by_file), 2))
+        text = BASE
+        if not all(text.count(old) == 1 for old, _ in first.edits):
+            continue
+        for old, new in first.edits:
+            text = text.replace(old, new)
+        if not all(text.count(old) == 1 for old, _ in second.edits):
+            continue
+        for old, new in second.edits:
+            text = text.replace(old, new)
+        said = {problem.message for problem in told(text.replace(SIGN, ""))}
+        # Never anything that neither of them says; and mostly both: one may keep the other from being looked for.
+        assert said <= {first.says, second.says} and said, (first.name, second.name, said)
+        together += len(said) == 2
+    assert together > 100
+
+
+def generated() -> ModuleType:
+    found = importlib.util.spec_from_file_location(
+        "docs_generate", Path(__file__).parents[2] / "docs/generate.py"
+    )
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def anchors() -> frozenset[str]:
+    page = generated().cluster_yaml()
+    return frozenset(["reference/cluster-yaml/", *(
+        f"reference/cluster-yaml/#{anchor}" for anchor in re.findall(r"\{#(\S+)\}", page)
+    )])  # fmt: skip
+
+
+ANCHORS = anchors()
