@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
-from ai_how.errors import AiHowError, Problem, SpecError
+from ai_how.errors import AiHowError, SpecError
+from ai_how.gpu.allocation import Allocation
 from ai_how.host.inventory import Inventory
 from ai_how.services import Layout
+from ai_how.services.nodes import EmulatedNode, nodes_of
 from ai_how.spec import SiteFile
-from ai_how.spec.model import NodeGroup
 
 GIB = 2**30
 #: A Unix socket's path has 107 characters at most (unix(7)); this is the longest that a site adds to its folder.
@@ -23,14 +25,14 @@ DISK_NEEDED = 2 * GIB
 _NODES = ("clusters", "hpc", "compute_nodes")
 
 
-def warnings(file: SiteFile, inventory: Inventory) -> list[str]:
+def warnings(file: SiteFile, inventory: Inventory, gpus: Allocation) -> list[str]:
     """Emulation oversubscribes: allowed, but whoever reads figures from it should know."""
-    hpc = file.spec.clusters.hpc
+    nodes, controller = list(nodes_of(file.spec, gpus)), file.spec.clusters.hpc.controller
     found = []
-    cpus = sum(group.count * group.cpu_cores for group in hpc.groups)
+    cpus = sum(node.cpus for node in nodes)
     if cpus > inventory.cpus:
         found.append(
-            f"{file.where(*_NODES, 'cpu_cores')}: {_nodes(hpc.groups)} are {cpus}, "
+            f"{file.where(*_NODES, 'cpu_cores')}: {_counted(nodes)} are {cpus}, "
             f"this machine has {inventory.cpus}: jobs share them"
         )
     if not inventory.loopback_name:
@@ -39,7 +41,7 @@ def warnings(file: SiteFile, inventory: Inventory) -> list[str]:
             f"daemons listen on every interface (they answer only to the site's own key); a line "
             f"'127.0.0.1 {inventory.hostname}' in /etc/hosts keeps them on loopback"
         )
-    memory = sum(group.count * group.memory_gb for group in hpc.groups) + hpc.controller.memory_gb
+    memory = sum(node.memory_gb for node in nodes) + controller.memory_gb
     if memory * GIB > inventory.memory:
         found.append(
             f"{file.where(*_NODES, 'memory_gb')}: the nodes and the controller have {memory} GiB of memory, "
@@ -48,25 +50,22 @@ def warnings(file: SiteFile, inventory: Inventory) -> list[str]:
     return found
 
 
-def _nodes(groups: Sequence[NodeGroup]) -> str:
-    return " and ".join(f"{group.count} nodes of {group.cpu_cores} CPUs" for group in groups)
+def _counted(nodes: Sequence[EmulatedNode]) -> str:
+    sizes = Counter(node.cpus for node in nodes)
+    return " and ".join(f"{count} nodes of {cpus} CPUs" for cpus, count in sizes.items())
 
 
-def refuse(file: SiteFile, layout: Layout, inventory: Inventory) -> None:
+def refuse(file: SiteFile, layout: Layout, inventory: Inventory, gpus: Allocation) -> None:
     """Raises what would make ``up`` fail half way."""
-    groups = file.spec.clusters.hpc.groups
-    wanted = max(sum(device.count for device in group.devices) for group in groups)
+    wanted = max(sum(node.devices.values()) for node in nodes_of(file.spec, gpus))
     if wanted > len(inventory.devices):
-        where = file.where(*_NODES, "devices").rsplit(":", 2)
         raise SpecError(
             [
-                Problem(
+                file.problem(
+                    (*_NODES, "devices"),
                     f"{wanted} simulated devices a node are asked for, this machine has character devices "
                     f"for {len(inventory.devices)}",
-                    where[0],
-                    int(where[1]),
-                    int(where[2]),
-                    todo="Ask for fewer: Slurm wants a character device behind each.",
+                    "Ask for fewer: Slurm wants a character device behind each.",
                 )
             ]
         )

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ai_how.errors import AiHowError, NotFound, UsageError
+from ai_how.gpu.allocation import Allocation, allocate
 from ai_how.host import Environments, Folders, Toolbox
 from ai_how.host.inventory import Inventory, take_inventory
 from ai_how.host.programs import program
@@ -21,12 +22,12 @@ from ai_how.run import Clock, FileLock, Gate, LocalGate, SystemClock
 from ai_how.services import Layout, Service, Setting, catalogue, gateway, mlflow, slurm
 from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS, SECRETS, port_names
 from ai_how.services.model import Host
-from ai_how.site import check, listeners
+from ai_how.site import check, listeners, ports, unsupported
 from ai_how.site.apply import Actions
 from ai_how.site.execute import Executor
 from ai_how.site.model import Plan, Reporter, Silent
+from ai_how.site.overview import Overview, overview
 from ai_how.site.plan import make
-from ai_how.site.ports import allocate
 from ai_how.site.state import SiteState
 from ai_how.site.status import Status, observe_status
 from ai_how.slurm.control import Slurm
@@ -111,10 +112,21 @@ class Site:
             },
             secrets=self.state.secrets(SECRETS, make=make_secrets),
             python=Path(sys.executable),
+            gpus=self.gpus,
         )
 
+    @cached_property
+    def gpus(self) -> Allocation:
+        """Who has which part of the GPUs that the file lists. Raises :class:`DoesNotFit`."""
+        return allocate(self.file.spec)
+
+    def overview(self) -> Overview:
+        """Both clusters as the file asks for them, against what this machine has. Changes nothing."""
+        return overview(self.file, self.gpus, self._ports(), self.inventory)
+
     def plan(self) -> Plan:
-        """What ``up`` would do now. Changes nothing."""
+        """What ``up`` would do now. Changes nothing. Raises :class:`SpecError` for what no provider does yet."""
+        unsupported.refuse(self.file)
         setting = self.setting()
         services = catalogue(setting)
         observed = self.provider.observe(services)
@@ -122,7 +134,10 @@ class Site:
 
     def warnings(self) -> list[str]:
         """What is allowed but worth knowing, each with its place in the file."""
-        return check.warnings(self.file, self.inventory)
+        said = [
+            f"{self.file.where(*path)}: {words}" for path, words in unsupported.notes(self.file.spec)
+        ]
+        return [*check.warnings(self.file, self.inventory, self.gpus), *said]
 
     def status(self) -> Status:
         """How the site is now. Changes nothing."""
@@ -227,7 +242,8 @@ class Site:
                 cause=f"its folder {self.layout.root} belongs to {owner['file']}",
                 todo="Give this one another name, or another folder with --root.",
             )
-        check.refuse(self.file, self.layout, self.inventory)
+        unsupported.refuse(self.file)
+        check.refuse(self.file, self.layout, self.inventory, self.gpus)
 
     def _ports(self) -> Mapping[str, int]:
         asked = list(port_names(self.file.spec))
@@ -237,7 +253,7 @@ class Site:
             if port is not None
         }
         foreign = listeners.foreign(self.layout.root, self.folders.sites)
-        return allocate(str(self.layout.root), asked, self.state.ports(), foreign, where)
+        return ports.allocate(str(self.layout.root), asked, self.state.ports(), foreign, where)
 
     # --- what the rooms below need -----------------------------------------------------------------
 

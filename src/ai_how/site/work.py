@@ -13,6 +13,7 @@ from ai_how.jobs.control import Jobs, RecipeFile
 from ai_how.jobs.model import JobRecord
 from ai_how.models.control import Gguf, Models
 from ai_how.models.convert import Precision
+from ai_how.services.nodes import nodes_of, partitions_of
 from ai_how.serving.engines import ServeRequest, find_engine
 from ai_how.serving.replicas import ReplicaResources, Replicas, ReplicaStatus, SiteFolders
 from ai_how.site.control import Site
@@ -119,32 +120,28 @@ def serve(
 def facts(site: Site) -> Mapping[str, Any]:
     """What a job may know of its site: nodes, devices, partitions, services. No secrets."""
     spec = site.file.spec
-    hpc = spec.clusters.hpc
-    spans = {part.name: hpc.nodes_of(part) for part in hpc.slurm_config.partitions}
+    partitions = list(partitions_of(spec))
     ports = site.setting().ports
     return {
         "site": spec.name,
         "partitions": [
             {
                 "name": part.name,
-                "nodes": list(spans[part.name]),
-                "default": part.name == hpc.default_partition,
-                "time_limit": walltime.render(
-                    walltime.seconds(part.max_time or hpc.slurm_config.max_job_time)
-                ),
+                "nodes": list(part.nodes),
+                "default": part.default,
+                "time_limit": walltime.render(walltime.seconds(part.max_time)),
             }
-            for part in hpc.slurm_config.partitions
+            for part in partitions
         ],
         "nodes": [
             {
-                "name": name,
-                "cpus": group.cpu_cores,
-                "memory_gb": group.memory_gb,
-                "devices": [{"type": device.model, "count": device.count} for device in group.devices],
-                "partitions": [part for part, members in spans.items() if name in members],
+                "name": node.name,
+                "cpus": node.cpus,
+                "memory_gb": node.memory_gb,
+                "devices": [{"type": kind, "count": count} for kind, count in node.devices.items()],
+                "partitions": [part.name for part in partitions if node.name in part.nodes],
             }
-            for group in hpc.groups
-            for name in group.node_names
+            for node in nodes_of(spec, site.gpus)
         ],
         "services": [
             {"name": label, "port": ports[name]}

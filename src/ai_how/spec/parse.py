@@ -33,6 +33,10 @@ class SiteFile:
         position = nearest(self.positions, path)
         return f"{self.name}:{position.line}:{position.column}"
 
+    def problem(self, path: Path, message: str, todo: str | None = None) -> Problem:
+        """A mistake that only a room above can know of, at its place in the file."""
+        return _problem(SiteSpec, Fault(path, message, todo, path), self.positions, self.name)
+
 
 def parse(
     text: str,

@@ -1,0 +1,101 @@
+"""What the file may say, but no provider does yet. Pure: each by its name and its place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from ai_how.errors import SpecError
+from ai_how.spec import SiteFile
+from ai_how.spec.model import SiteSpec
+
+Path = tuple[str | int, ...]
+_HPC: Path = ("clusters", "hpc")
+_CLOUD: Path = ("clusters", "cloud")
+_SLURM: Path = (*_HPC, "slurm_config")
+_TODO = "Leave it out until then, or ask for the provider local: `ai-how explain {}` tells what it means."
+
+
+def refuse(file: SiteFile) -> None:
+    """Raises :class:`SpecError` with everything that the file asks for in vain."""
+    problems = [
+        file.problem(path, message, _TODO.format(".".join(str(part) for part in path)))
+        for path, message in unsupported(file.spec)
+    ]
+    if problems:
+        raise SpecError(problems)
+
+
+def unsupported(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
+    """Everything that no provider does yet, as (path, message)."""
+    yield from _providers(spec)
+    yield from _slurm(spec)
+    yield from _services(spec)
+    yield from _operations(spec)
+
+
+def _providers(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
+    for path, cluster in ((_HPC, spec.clusters.hpc), (_CLOUD, spec.clusters.cloud)):
+        if cluster.provider != "local":
+            yield (*path, "provider"), f"the provider {cluster.provider} is not there yet"
+    for index, storage in enumerate(spec.clusters.hpc.storage):
+        yield (
+            (*_HPC, "storage", index),
+            f"the storage '{storage.name}': the provider local mounts nothing; its nodes share this machine's disk",
+        )
+
+
+def _slurm(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
+    slurm = spec.clusters.hpc.slurm_config
+    if not slurm.accounting.enabled:
+        yield (*_SLURM, "accounting", "enabled"), "a site without accounting: runs are closed by it"
+
+
+def _services(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
+    services = spec.clusters.cloud.services
+    for name in type(services).model_fields:
+        if not getattr(services, name).enabled:
+            yield (*_CLOUD, "services", name, "enabled"), f"a site without {name}: jobs and models need it"
+
+
+def _operations(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
+    for service in spec.security.expose:
+        yield ("security", "expose"), f"exposing {service}: every service listens on loopback only"
+    for part in ("tls", "tokens", "audit", "ssh"):
+        asked = getattr(spec.security, part)
+        for key in _said(asked):
+            yield ("security", part, key), f"security.{part}.{key} has no effect yet"
+    if spec.monitoring.enabled:
+        yield ("monitoring", "enabled"), "monitoring is not there yet"
+    if spec.backup.enabled:
+        yield ("backup", "enabled"), "backups are not there yet"
+
+
+def _said(part: BaseModel) -> Iterator[str]:
+    """Keys that differ from their default: what is as it would be anyway asks for nothing."""
+    for key, field in type(part).model_fields.items():
+        if key in part.model_fields_set and getattr(part, key) != field.get_default():
+            yield key
+
+
+def notes(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
+    """What the provider local takes another way than a provider with machines would, as (path, words)."""
+    cloud = spec.clusters.cloud
+    if cloud.provider != "local":
+        return
+    if cloud.kubernetes_config is not None or cloud.control_plane is not None:
+        yield (
+            (*_CLOUD, "control_plane" if cloud.control_plane else "kubernetes_config"),
+            "the provider local has no Kubernetes: the services are processes, and the GPU workers are Slurm's "
+            "nodes in the partition 'cloud'",
+        )
+    if spec.clusters.hpc.provider == "local" and _addressed(spec):
+        yield (
+            (*_HPC, "compute_nodes"),
+            "the provider local's nodes are processes on 127.0.0.1: networks and addresses wait for machines",
+        )
+
+
+def _addressed(spec: SiteSpec) -> bool:
+    return any(group.ip_range is not None for group in spec.clusters.hpc.groups)
