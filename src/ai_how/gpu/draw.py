@@ -115,7 +115,12 @@ def text(
     """The drawing without colours; ``ascii_only`` for where box characters would not arrive whole."""
     rows = ["".join(span.text for span in line).rstrip() for line in lines(devices, entries, placement)]
     drawn = "\n".join(rows).strip("\n") + "\n"
-    return drawn.translate(_ASCII) if ascii_only else drawn
+    return plain(drawn) if ascii_only else drawn
+
+
+def plain(words: str) -> str:
+    """The same in ASCII."""
+    return words.translate(_ASCII)
 
 
 def _heading(device: Device) -> str:

@@ -202,10 +202,11 @@ def gres(devices: Sequence[Device], entries: Sequence[Entry], told: Mapping[str,
     """For a Slurm whose nodes have the real devices: the lines of ``gres.conf``, and what to add to ``slurm.conf``."""
     nodes = node_gres(devices, entries, told)
     lines = ["# Rendered by ai-how from cluster.yaml.", "# gres.conf: slurmd asks NVML for files and cores."]
-    guessed = [device.id for device in devices if device.id not in told and slices_of(device, entries)]
+    exact = {name for name, one in told.items() if one.memory_mib}
+    guessed = [device.id for device in devices if device.id not in exact and slices_of(device, entries)]
     if guessed:
         lines.append(
-            f"# The types on {', '.join(guessed)} are predicted; --inventory of the machine makes them exact."
+            f"# The types on {', '.join(guessed)} are predicted; a recorded --inventory makes them exact."
         )
     lines += [f"NodeName={node} AutoDetect=nvml" for node in nodes]
     lines += ["", "# slurm.conf: add to the line of each node."]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +39,12 @@ class SavedGpu(Frozen):
     pending: bool = Field(description="Whether MIG will be on after the next reset.")
     slices: tuple[SavedSlice, ...] = Field((), description="Its slices.")
 
+    def same_slices(self, other: SavedGpu) -> bool:
+        """Whether both are cut alike; names of profiles may differ, as they do between drivers."""
+        return [(one.place, one.usable) for one in self.slices] == [
+            (one.place, one.usable) for one in other.slices
+        ]
+
 
 class ChangeDone(Frozen):
     """A line of the journal: a change in words, and how it went."""
@@ -53,8 +59,8 @@ class Journal(Frozen):
     journal: Literal["1.0"] = Field("1.0", description="Version of this file's shape.")
     command: str = Field(description="Who wrote it: gpu apply or gpu cleanup.")
     begun: str = Field(description="When it began, UTC.")
-    outcome: Literal["begun", "done", "restored", "not restored"] = Field(
-        "begun", description="How it ended; begun: it did not."
+    outcome: Literal["saved", "begun", "done", "restored", "not restored"] = Field(
+        "saved", description="How it ended; saved: it never began; begun: it was cut off."
     )
     saved: tuple[SavedGpu, ...] = Field((), description="Every device that is changed, as it was.")
     changes: tuple[ChangeDone, ...] = Field((), description="The changes in their order.")
@@ -123,8 +129,13 @@ def cut(
     )
 
 
-def towards(found: GpuFound, wanted: SavedGpu, name: str, why: str) -> Iterator[Change]:
-    """The changes from what is to what is wanted: what must go first, then the mode, then what is new."""
+def towards(
+    found: GpuFound, wanted: SavedGpu, name: str, why: str, owners: Mapping[int, str] | None = None
+) -> Iterator[Change]:
+    """The changes from what is to what is wanted: what must go first, then the mode, then what is new.
+
+    ``why`` is the reason for all of it, ``owners`` whom a new slice is for, by its start.
+    """
     there = geometry(found)
     kept = {one.place for one in wanted.slices} if there.mig and wanted.mig else set()
     for one in there.slices:
@@ -135,7 +146,8 @@ def towards(found: GpuFound, wanted: SavedGpu, name: str, why: str) -> Iterator[
     there_already = {one.place for one in there.slices} & kept
     for one in wanted.slices:
         if one.place not in there_already:
-            yield Change("create", found.uuid, name, why, one)
+            owner = (owners or {}).get(one.start)
+            yield Change("create", found.uuid, name, f"for {owner}" if owner else why, one)
 
 
 def read_journal(text: str, where: str) -> Journal:

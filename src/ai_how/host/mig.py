@@ -93,7 +93,7 @@ class Cutter:
         devices = dict.fromkeys(change.device for change in changes)
         before = tuple(geometry(self._nvml.gpu(device)) for device in devices)
         lines = tuple(ChangeDone(change=change.text) for change in changes)
-        self._write(saved=before, changes=lines)
+        self._write(saved=before, changes=lines, outcome="begun")
         try:
             for number, change in enumerate(changes):
                 self._mark(number, "begun")
@@ -143,7 +143,7 @@ class Cutter:
         for asked in wanted:
             there = geometry(self._nvml.gpu(asked.uuid))
             mode = there.pending if self._later else there.mig
-            if (mode, there.slices) != (asked.mig, asked.slices):
+            if mode != asked.mig or not there.same_slices(asked):
                 raise AiHowError(
                     f"{asked.uuid} reads back otherwise than it was cut",
                     cause=f"asked: {in_words(asked)}; read back: {in_words(there)}",
@@ -212,7 +212,7 @@ def put_back(nvml: Nvml, saved: SavedGpu) -> None:
         if one.usable and not instance.compute_instances:
             nvml.create_compute_instance(saved.uuid, instance.id)
     now = geometry(nvml.gpu(saved.uuid))
-    if now != saved:
+    if (now.mig, now.pending) != (saved.mig, saved.pending) or not now.same_slices(saved):
         raise StepFailed(f"it is now {in_words(now)}, and was {in_words(saved)}")
 
 

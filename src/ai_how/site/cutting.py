@@ -1,0 +1,223 @@
+"""Cut this machine's GPUs as the file asks, and bring them back: what it takes, and doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ai_how.errors import AiHowError, NotFound
+from ai_how.gpu import render
+from ai_how.gpu.allocation import Allocation
+from ai_how.gpu.catalogue import kind_of
+from ai_how.gpu.demand import devices_of
+from ai_how.gpu.model import Device, Slice
+from ai_how.host.folders import Folders
+from ai_how.host.geometry import Change, Journal, SavedGpu, SavedSlice, cut, geometry, read_journal, towards
+from ai_how.host.gpus import GpuFound
+from ai_how.host.machine import Machine
+from ai_how.host.mig import Cutter, look
+from ai_how.host.nvml import Nvml
+from ai_how.run import FileLock, write_whole
+from ai_how.site.gpus import Gpus, gpus_of
+from ai_how.spec.model import SiteSpec
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """What a command would do to the machine's GPUs: its changes, what they lead to, and what the file calls them."""
+
+    changes: tuple[Change, ...]
+    wanted: tuple[SavedGpu, ...]
+    before: tuple[SavedGpu, ...]
+    names: Mapping[str, str]
+    gpus: Gpus | None = None
+    #: Whether a switch of MIG may wait for the next reset of its device.
+    later: bool = False
+
+
+def to_apply(spec: SiteSpec, nvml: Nvml) -> Cutting:
+    """What it takes to cut this machine's GPUs as the file asks.
+
+    Only devices that the file names by their PCI address and that somebody gets something of are changed. Raises
+    :class:`NotFound` for one that is not there, and :class:`DoesNotFit`.
+    """
+    real = _named(spec, look(nvml))
+    machine = Machine(inventory="1.0", gpus=tuple(real.values()))
+    gpus = gpus_of(spec, machine)
+    placement = gpus.allocation.placement
+    wanted = {
+        device.id: target
+        for device in gpus.allocation.devices
+        if (target := _target(device, real[device.id], gpus.allocation, placement.left)) is not None
+    }
+    changes = [
+        change
+        for name, target in wanted.items()
+        for change in towards(
+            real[name], target, name, "the file asks for it", _owners(name, gpus.allocation)
+        )
+    ]
+    return _cutting(changes, wanted, real, gpus=gpus)
+
+
+def to_clean(spec: SiteSpec, nvml: Nvml) -> Cutting:
+    """What it takes to bring the GPUs that the file names back to whole ones, with MIG off."""
+    real = _named(spec, look(nvml))
+    wanted = {name: cut(gpu, False) for name, gpu in real.items() if gpu.mig is not None}
+    changes = [
+        change
+        for name, target in wanted.items()
+        for change in towards(real[name], target, name, "no slices are left on it")
+    ]
+    return _cutting(changes, wanted, real, later=True)
+
+
+def to_restore(spec: SiteSpec, nvml: Nvml, journal: Journal, where: str) -> Cutting:
+    """What it takes to bring GPUs back to what a journal saved; only those that the file names, too."""
+    real = _named(spec, look(nvml))
+    by_uuid = {gpu.uuid: name for name, gpu in real.items()}
+    strangers = [saved.uuid for saved in journal.saved if saved.uuid not in by_uuid]
+    if strangers or not journal.saved:
+        raise NotFound(
+            f"not all devices of {where} are this machine's and in the file" if strangers
+            else f"{where} saved no device",
+            cause=", ".join(strangers) or None,
+            todo="List each by its PCI address under global.gpu_allocation.devices.",
+        )  # fmt: skip
+    wanted = {by_uuid[saved.uuid]: saved for saved in journal.saved}
+    changes = [
+        change
+        for name, target in wanted.items()
+        for change in towards(real[name], target, name, f"it was so when {journal.command} began")
+    ]
+    return _cutting(changes, wanted, real)
+
+
+def saved_first(cutting: Cutting, folders: Folders, command: str) -> Path:
+    """Save how the devices are cut before anything is done or asked; gives the file, readable for its owner alone."""
+    folder = folders.make().home / "gpu"
+    stamp = datetime.now(UTC)
+    file = folder / f"{stamp:%Y%m%d-%H%M%S-%f}-{command.replace(' ', '-')}.json"
+    journal = Journal(command=command, begun=stamp.isoformat(timespec="seconds"), saved=cutting.before)
+    write_whole(file, journal.model_dump_json(indent=2) + "\n")
+    return file
+
+
+def carry_out(
+    cutting: Cutting,
+    nvml: Nvml,
+    file: Path | None,
+    command: str,
+    heard: Callable[[Change], None] | None = None,
+) -> None:
+    """Make the changes, all or none, with the journal in ``file``; without one it is a rehearsal.
+
+    Raises :class:`AiHowError` while anything runs there, :class:`StepFailed` when a change failed.
+    """
+    cutter = Cutter(nvml, file, command, heard=heard, later=cutting.later)
+    with FileLock(file.parent / "lock", command) if file else nullcontext():
+        cutter.cut(cutting.changes, cutting.wanted)
+
+
+def outcome(cutting: Cutting, file: Path | None, *, rehearsal: bool) -> dict[str, object]:
+    """What was done, for ``--json``."""
+    return {
+        "rehearsal": rehearsal,
+        "changes": [{"change": change.text, "why": change.why} for change in cutting.changes],
+        "before": [saved.model_dump(mode="json") for saved in cutting.before],
+        "after": [saved.model_dump(mode="json") for saved in cutting.wanted],
+        "journal": str(file) if file else None,
+    }
+
+
+def journal_at(path: Path) -> Journal:
+    """The journal in a file. Raises :class:`NotFound`, and :class:`AiHowError` when it is none."""
+    try:
+        return read_journal(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"there is no {path}", todo="They lie in the folder gpu/ of the data folder."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise AiHowError(f"{path} cannot be read: {error}", where=str(path)) from error
+
+
+def unfinished(folders: Folders) -> tuple[Path, ...]:
+    """Journals of commands that were cut off, or could not put back what they had changed."""
+    found = sorted((folders.home / "gpu").glob("*-gpu-*.json"))
+    return tuple(path for path in found if journal_at(path).outcome in ("begun", "not restored"))
+
+
+def _cutting(
+    changes: Iterable[Change],
+    wanted: Mapping[str, SavedGpu],
+    real: Mapping[str, GpuFound],
+    *,
+    gpus: Gpus | None = None,
+    later: bool = False,
+) -> Cutting:
+    changes = tuple(changes)
+    touched = {change.name for change in changes}
+    return Cutting(
+        changes,
+        tuple(target for name, target in wanted.items() if name in touched),
+        tuple(geometry(real[name]) for name in wanted if name in touched),
+        {gpu.uuid: name for name, gpu in real.items()},
+        gpus,
+        later,
+    )
+
+
+def _named(spec: SiteSpec, found: Sequence[GpuFound]) -> dict[str, GpuFound]:
+    """This machine's devices by the file's names. Raises when one is not there, or is of another kind."""
+    by_address = {gpu.pci_address.lower(): gpu for gpu in found}
+    there = ", ".join(f"{gpu.model} at {gpu.pci_address}" for gpu in found)
+    named = {}
+    for device in devices_of(spec):
+        gpu = by_address.get(device.pci_address.lower())
+        if gpu is None:
+            at = f"at {device.pci_address}" if device.pci_address else "without a PCI address in the file"
+            raise NotFound(
+                f"{device.id} {at} is not among this machine's GPUs; nothing was changed",
+                cause=f"there is {there}",
+                todo="Correct pci_address under global.gpu_allocation.devices.",
+            )
+        known = kind_of(gpu.model)
+        if known is not None and known.key != device.kind.key:
+            raise AiHowError(
+                f"{device.id} is another card than the file says; nothing was changed",
+                cause=f"the file says {device.product} ({device.kind.key}), {device.pci_address} has {gpu.model}",
+                todo="Correct model or pci_address under global.gpu_allocation.devices.",
+            )
+        named[device.id] = gpu
+    if not named:
+        raise NotFound(
+            "the file names no GPU", where="global.gpu_allocation.devices", todo=f"There is {there}."
+        )
+    return named
+
+
+def _target(device: Device, gpu: GpuFound, allocation: Allocation, left: Sequence[Slice]) -> SavedGpu | None:
+    """How a device shall be cut; None for one that is left alone."""
+    whole = render.whole_of(device, allocation.entries)
+    granted = [entry.grant.slice for entry in render.slices_of(device, allocation.entries)]
+    if gpu.mig is None or (whole is None and not granted):
+        return None
+    slices = [one for one in [*granted, *left] if one is not None and one.device == device.id]
+    saved = (
+        SavedSlice(profile=one.profile, profile_id=render.profile_of(device, one).id, start=one.start)
+        for one in slices
+    )
+    return cut(gpu, whole is None, tuple(sorted(saved, key=lambda one: one.start)))
+
+
+def _owners(name: str, allocation: Allocation) -> dict[int, str]:
+    """Who gets the slice at each start of a device."""
+    return {
+        entry.grant.slice.start: render.owner_of(entry)
+        for entry in allocation.entries
+        if entry.grant.slice and entry.grant.device == name
+    }
