@@ -1,47 +1,120 @@
-"""Show what up would do, step by step with the reason for each, and change nothing."""
+"""Show both clusters as the file asks for them, and what up would do, step by step with its reason.
+
+Nothing is changed.
+"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+
+if TYPE_CHECKING:
+    from ai_how.site import Site
+    from ai_how.site.model import Plan
+    from ai_how.site.overview import Machines, Overview
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     site_arguments(parser)
     json_argument(parser)
     parser.add_argument("--all", action="store_true", help="show the steps that need nothing, too")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write the GPUs' drawing as a picture")
 
 
 def run(args: argparse.Namespace) -> int:
+    site = site_of(args)
+    overview = site.overview()
+    if args.svg:
+        _write_svg(site, args.svg)
+    if args.json:
+        plan = site.plan()
+        steps = {"steps": [step.as_json() for step in plan.steps], "changes": len(plan.work)}
+        print_json({**overview.as_json(), **steps, "warnings": site.warnings()})
+        return 0
+    _show_overview(site, overview)
+    for warning in site.warnings():
+        err.print(f"[yellow]warning:[/] {warning}")
+    # What no provider does yet is refused only now, so that the whole picture is seen first.
+    _show_steps(site.plan(), args.all)
+    return 0
+
+
+def _write_svg(site: Site, path: Path) -> None:
+    from ai_how.run.files import write_whole
+    from ai_how.site.gpus import gpus_of
+
+    write_whole(path, gpus_of(site.file.spec).svg(), mode=0o644)
+    err.print(f"wrote {path}")
+
+
+def _show_overview(site: Site, overview: Overview) -> None:
+    out.print(f"[bold]{overview.site}[/]" + (f"  {overview.description}" if overview.description else ""))
+    out.print()
+    _show_machines(overview)
+    out.print()
+    if overview.gpus.devices:
+        _draw(site)
+        out.print()
+    # A service's own inner listeners are in --json; here are those that somebody would connect to.
+    ports = ", ".join(f"{each.name} {each.port}" for each in overview.services if "-port" not in each.name)
+    out.print(f"[bold]on 127.0.0.1[/]  {ports}", soft_wrap=False)
+    sums = (f"{each.asked} of {each.has} {each.unit or each.resource}" for each in overview.sums)
+    out.print(f"[bold]in sum[/]  {', '.join(sums)}")
+    out.print()
+
+
+def _draw(site: Site) -> None:
+    from ai_how.cli.gpu import draw
+    from ai_how.site.gpus import gpus_of
+
+    draw(gpus_of(site.file.spec).spans())
+
+
+def _show_machines(overview: Overview) -> None:
     from rich.table import Table
 
-    site = site_of(args)
-    plan = site.plan()
-    warnings = site.warnings()
-    if args.json:
-        print_json(
-            {
-                "steps": [step.as_json() for step in plan.steps],
-                "changes": len(plan.work),
-                "warnings": warnings,
-            }
-        )
-        return 0
-    for warning in warnings:
-        err.print(f"[yellow]warning:[/] {warning}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("cluster", "machines"):
+        table.add_column(column, no_wrap=True)
+    for column in ("CPUs", "GiB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("address", no_wrap=True)
+    table.add_column("GPUs", overflow="fold")
+    former = ""
+    for each in overview.machines:
+        provider = overview.providers[each.cluster]
+        shown = f"{each.cluster} ({provider})" if each.cluster != former else ""
+        former = each.cluster
+        size = [str(each.cpus), str(each.memory_gb)]
+        table.add_row(shown, each.names, *size, _address(each, provider), _devices(each))
+    out.print(table, soft_wrap=False)
+
+
+def _address(machines: Machines, provider: str) -> str:
+    """Where the provider puts them: the local one's are processes on loopback, whatever the file says."""
+    return "127.0.0.1" if provider == "local" else machines.address or ""
+
+
+def _devices(machines: Machines) -> str:
+    return ", ".join(f"{count} x {kind}" for kind, count in machines.devices.items())
+
+
+def _show_steps(plan: Plan, all_of_them: bool) -> None:
+    from rich.table import Table
+
     if not plan.work:
         out.print("Nothing to do: the site is as the file asks.")
     table = Table(box=None, pad_edge=False, show_header=False)
-    for step in plan.steps if args.all or not plan.work else plan.work:
+    for step in plan.steps if all_of_them or not plan.work else plan.work:
         table.add_row(str(step.action), step.target, f"[dim]{step.why}[/]")
     out.print(table, soft_wrap=False)
     if plan.work:
         count = len(plan.work)
-        what = (
+        out.print(
             "1 step; `ai-how up` carries it out."
             if count == 1
             else f"{count} steps; `ai-how up` carries them out."
         )
-        out.print(what)
-    return 0

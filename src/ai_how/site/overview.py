@@ -171,7 +171,7 @@ def _services(spec: SiteSpec, ports: Mapping[str, int]) -> Iterator[ServicePort]
 def _sums(machines: tuple[Machines, ...], inventory: Inventory) -> Iterator[Sum]:
     yield Sum("CPUs", "", sum(each.count * each.cpus for each in machines), inventory.cpus)
     memory = sum(each.count * each.memory_gb for each in machines)
-    yield Sum("memory", "GiB", memory, inventory.memory // GIB)
+    yield Sum("memory", "GiB of memory", memory, inventory.memory // GIB)
     if any(each.disk_gb for each in machines):
         disk = sum(each.count * (each.disk_gb or 0) for each in machines)
-        yield Sum("disk", "GiB", disk, inventory.disk_free // GIB)
+        yield Sum("disk", "GiB of disk", disk, inventory.disk_free // GIB)
