@@ -18,7 +18,7 @@ from ai_how.host.hardware import modules, nested, read
 from ai_how.host.machine import UNLIMITED, Limits, System
 
 GIB = 2**30
-MODULES = ("kvm", "kvm_intel", "kvm_amd", "vfio_pci", "nouveau", "nvidia", "mdev")
+MODULES = ("kvm", "kvm_intel", "kvm_amd", "vfio_pci", "nouveau", "nvidia", "nvidia_vgpu_vfio", "mdev")
 #: Daemons that a system may run for itself and that somebody who reads the doctor should know of.
 DAEMONS = (
     "slurmctld", "slurmd", "slurmdbd", "munged", "libvirtd", "virtqemud", "containerd", "dockerd", "kubelet",
