@@ -17,7 +17,12 @@ from ai_how.errors import AiHowError
 COMMANDS: dict[str, dict[str, str]] = {
     "the file": {
         "init": "write a cluster.yaml to start from",
-        "validate": "check cluster.yaml, every mistake at once",
+        "validate": "check cluster.yaml, every mistake at once; --fix repairs it",
+        "explain": "say what a key means, what it may be, and where its value comes from",
+        "diff": "compare two files by meaning, and say what up would do about it",
+        "merge": "lay one file over another; say where each value comes from",
+        "migrate": "carry a file of an older version over to the current one",
+        "schema": "print the JSON Schema of cluster.yaml, for editors",
         "doctor": "show every program, environment and fact of this machine that matters",
     },
     "the site": {
@@ -27,6 +32,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "down": "stop every process of the site; its data stay",
         "destroy": "stop the site and remove its folder, data and all",
         "shell": "a shell, or a command, that talks to this site's Slurm",
+    },
+    "GPUs": {
+        "gpu": "show, plan and cut the GPUs that the file names",
     },
     "jobs and models": {
         "train": "run a training recipe as a Slurm job",

@@ -38,6 +38,18 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the facts as one JSON object")
 
 
+def file_argument(parser: argparse.ArgumentParser) -> None:
+    """``--file`` alone, for commands about the file that need no site."""
+    parser.add_argument("--file", type=Path, help="the site's file (default: $AI_HOW_FILE or ./cluster.yaml)")
+
+
+def file_of(args: argparse.Namespace) -> Path:
+    """The file that the arguments name, the environment, or nobody: then ``./cluster.yaml``."""
+    import os
+
+    return args.file or Path(os.environ.get("AI_HOW_FILE", "cluster.yaml"))
+
+
 def site_of(args: argparse.Namespace) -> Site:
     """The site that the arguments name."""
     import os
@@ -51,6 +63,14 @@ def site_of(args: argparse.Namespace) -> Site:
 
 def print_json(facts: object) -> None:
     print(json.dumps(facts, indent=2, default=str))
+
+
+def print_diff(text: str) -> None:
+    """A unified difference, in colour on a terminal."""
+    styles = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
+    for line in text.splitlines():
+        style = next((style for sign, style in styles.items() if line.startswith(sign)), "")
+        out.print(Text(line, style=style))
 
 
 def print_error(error: AiHowError, *, as_json: bool = False) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
+
+from ai_how.errors import AiHowError, NotFound
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o600, account: str | None = None) -> None:
@@ -31,3 +34,23 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600, account: str | None
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def read_whole(path: Path) -> str:
+    """The text of a file. Raises :class:`NotFound` when there is none, and what the system says otherwise."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"there is no {path.name} here",
+            where=str(path.absolute()),
+            todo="`ai-how init` writes one to start from; `--file` names another.",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise AiHowError(f"{path.name} cannot be read: {error}", where=str(path.absolute())) from error
+
+
+def rewrite_whole(path: Path, text: str) -> None:
+    """Replace a file of somebody's: as :func:`write_whole`, but its mode stays, and a link goes on being one."""
+    target = path.resolve()
+    write_whole(target, text, mode=stat.S_IMODE(target.stat().st_mode))

@@ -12,17 +12,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+import yaml
+from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from ai_how.errors import Problem, SpecError
-from ai_how.spec.parse import Path, load
+from ai_how.spec.load import Path, load
 
 Node = MappingNode | SequenceNode | ScalarNode
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Words that are the same text to every reader of YAML, old or new, without quotes.
 _PLAIN = re.compile(r"^[A-Za-z][A-Za-z0-9_./-]*$")
 _NO_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+#: The end of a value, and the room between it and a comment.
+_BEFORE_COMMENT = re.compile(r"([\]}]*)( {2,})(?=#)")
 _STEP = 2
 _WIDTH = 90
 
@@ -71,8 +74,16 @@ class Document:
 
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = text, name
-        self.data, self.positions = load(text, name)
-        self._root: MappingNode = YAML(typ="rt").compose(text)
+        self.data, self.positions, mistakes = load(text, name)
+        if mistakes:
+            raise SpecError([problem for _, problem in mistakes])
+        root = yaml.compose(text, _LOADER)
+        assert isinstance(root, MappingNode), "load() accepts nothing else"
+        self._root = root
+
+    def edited(self, edit: Edit) -> Document:
+        """The document after one edit."""
+        return Document(apply(self.text, [edit]), self.name)
 
     def rename(self, path: Path, new: str) -> Edit:
         """Another name for the key at ``path``."""
@@ -91,7 +102,7 @@ class Document:
             start = entry.key.end_mark.index
             return Edit(start, end, ": " + flow(value))
         tail = self.text[start:end]
-        return Edit(start, end, flow(value) + ("\n" if tail.endswith("\n") else ""))
+        return self._aligned(Edit(start, end, flow(value) + ("\n" if tail.endswith("\n") else "")))
 
     def source(self, path: Path) -> str:
         """The value at ``path`` as it is written."""
@@ -118,14 +129,14 @@ class Document:
             return self.replace(path, {key: value} if key is not None else [value])
         entries = _entries(holder)
         if holder.flow_style or not entries:
-            return self._add_to_flow(
-                holder, entries, flow(value) if key is None else f"{scalar(key)}: {flow(value)}"
-            )
+            text = flow(value) if key is None else f"{scalar(key)}: {flow(value)}"
+            return self._aligned(self._add_to_flow(holder, entries, text))
         column = holder.start_mark.column
         lines = block({key: value} if key is not None else [value], column)
         at = self._line_end(self._end(entries[-1]))
         before = "" if at == 0 or self.text[at - 1] == "\n" else "\n"
-        return Edit(at, at, before + lines)
+        apart = "\n" if not path and "\n\n" in self.text.strip() and isinstance(value, dict) else ""
+        return Edit(at, at, before + apart + lines)
 
     def span(self, path: Path) -> tuple[int, int]:
         """The whole lines of an entry of a block, from the comment right above it to the end of its last line.
@@ -193,6 +204,14 @@ class Document:
         if _is_block(entry.value):
             return self._end(_entries(entry.value)[-1])
         return int(entry.value.end_mark.index)
+
+    def _aligned(self, edit: Edit) -> Edit:
+        """With the comment behind it where it was, as far as there is room."""
+        found = _BEFORE_COMMENT.match(self.text, edit.end)
+        if found is None:
+            return edit
+        longer = len(edit.text) - (edit.end - edit.start)
+        return Edit(edit.start, found.end(), edit.text + found[1] + " " * max(2, len(found[2]) - longer))
 
     def _line_start(self, at: int) -> int:
         return self.text.rfind("\n", 0, at) + 1

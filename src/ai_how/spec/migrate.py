@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from ai_how.errors import Problem, SpecError
 from ai_how.spec.document import Document, Edit, apply
-from ai_how.spec.parse import Path, nearest
+from ai_how.spec.load import Path, nearest
 from ai_how.spec.versions import CURRENT, OLDER
 
 #: Keys of 0.9 with the word that 1.0 has for them; ``*`` stands for each item of a list.
@@ -141,14 +141,9 @@ def _moves(document: Document, held: list[str]) -> Iterator[Edit]:
     spans = _spans(document)
     for parent in dict.fromkeys(GATHERED[key] for key in held):
         members = [key for key in held if GATHERED[key] == parent]
-        for key in members:
-            start, end = spans[key]
-            head = f"{parent}:\n" if key == members[0] else ""
-            if key == members[0]:
-                text = head + "".join(_indented(document.text[slice(*spans[one])]) for one in members)
-                yield Edit(start, end, text)
-            else:
-                yield Edit(start, end, "")
+        lines = "".join(_indented(document.text[slice(*spans[key])]) for key in members)
+        yield Edit(*spans[members[0]], f"{parent}:\n{lines}")
+        yield from (Edit(*spans[key], "") for key in members[1:])
 
 
 def _spans(document: Document) -> Mapping[str, tuple[int, int]]:

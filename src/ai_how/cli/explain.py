@@ -1,0 +1,121 @@
+"""Say what a key of cluster.yaml means, what it may be, what it is here, and which line of the file said so.
+
+The last words of a key are enough where only one key ends so: `ai-how explain max_job_time`. An item of a list is
+meant by its name or number: `partitions.debug.max_time`. Without a file the meaning alone is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING
+
+from ai_how.cli.output import err, file_argument, file_of, json_argument, out, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ai_how.spec.explain import Explanation
+    from ai_how.spec.keys import Key
+    from ai_how.spec.parse import SiteFile
+
+
+#: Characters of a value that find room beside its meaning.
+_SHORT = 24
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", nargs="?", default="", help="the key, such as clusters.hpc.provider (default: all)"
+    )
+    file_argument(parser)
+    json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ai_how.spec.explain import explain
+
+    explanation = explain(args.path, _file(args))
+    if args.json:
+        print_json(explanation.as_json())
+    else:
+        _print(explanation)
+    return 0
+
+
+def _file(args: argparse.Namespace) -> SiteFile | None:
+    """The file, where there is one that can be read; the meaning of a key does not depend on it."""
+    from ai_how.errors import AiHowError, NotFound
+    from ai_how.run.files import read_whole
+    from ai_how.spec import parse
+
+    path = file_of(args)
+    try:
+        return parse(read_whole(path), str(path))
+    except NotFound:
+        if args.file:
+            raise
+    except AiHowError as error:
+        if not args.json:
+            err.print(
+                f"[yellow]warning:[/] {error.message}, so its values are not shown; `ai-how validate` tells more"
+            )
+    return None
+
+
+def _print(explanation: Explanation) -> None:
+    key = explanation.key
+    out.print(key.dotted or "cluster.yaml", style="bold", markup=False)
+    _table([("  " + key.meaning,)])
+    _table(("  " + name, text) for name, text in _facts(explanation))
+    if explanation.children:
+        out.print("\n  keys")
+        _table(
+            ("    " + child.path[-1], _short(explanation, child), child.meaning)
+            for child in explanation.children
+        )
+    for number, example in enumerate(explanation.examples):
+        head = "" if number else "  examples\n"
+        apart = "\n" if not number or "\n" in example else ""
+        out.print(apart + head + textwrap.indent(example, "    "), markup=False)
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    if table.columns:
+        table.columns[0].no_wrap = len(table.columns) > 1
+        out.print(table, soft_wrap=False)
+
+
+def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    from ai_how.spec.document import flow
+
+    key = explanation.key
+    yield (
+        "kind",
+        f"{key.kind} {', '.join(str(one) for one in key.allowed)}".strip() if key.allowed else key.kind,
+    )
+    if key.required and key.path:
+        yield "default", "none: it must be there"
+    elif key.default not in (None, [], ""):
+        yield "default", flow(key.default)
+    if not key.children:
+        for names, value in explanation.here(key):
+            said = "left out" if value.value is None else f"{flow(value.value)}  ({value.origin})"
+            yield f"here ({names})" if names else "here", said
+    if explanation.link:
+        yield "docs", explanation.link
+
+
+def _short(explanation: Explanation, child: Key) -> str:
+    """The value of a key here, where it has a single one that is short."""
+    from ai_how.spec.document import flow
+
+    found = explanation.here(child)
+    text = flow(found[0][1].value) if len(found) == 1 and not child.children else ""
+    return text if len(text) <= _SHORT and text != "null" else ""
