@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ai_how.gpu.allocation import allocate
 from ai_how.host.model import Found
 from ai_how.providers.local import render as supervisor
 from ai_how.providers.model import Observation, Observed, State
@@ -19,7 +20,7 @@ from ai_how.services.slurm import cluster
 from ai_how.site.plan import make
 from ai_how.slurm import render
 from ai_how.spec import parse
-from ai_how.spec.template import laptop
+from ai_how.spec.template import laptop, template
 
 GOLDEN = Path(__file__).parent / "site"
 SPEC = parse(laptop()).spec
@@ -61,6 +62,22 @@ def test_slurm_conf_where_the_name_of_the_host_is_no_loopback_address_and_nodes_
     assert "devices: []" in text
     config = cluster(setting(text, loopback_name=False))
     same("slurm-bare.conf", render.slurm_conf(replace(config, plugin_folder=Path("/home/ada/programs/slurm"))))
+
+
+def test_slurm_conf_with_qos_and_preemption() -> None:
+    text = laptop().replace(
+        "      max_job_time:",
+        "      qos: [{name: low}, {name: high, preempt: [low]}]\n"
+        "      preemption: {type: qos, mode: requeue}\n      max_job_time:",
+    ).replace("{name: debug, nodes: 2,", "{name: debug, nodes: 2, qos: high, priority: 10,")  # fmt: skip
+    same("slurm-qos.conf", render.slurm_conf(cluster(setting(text))))
+
+
+def test_the_workstations_slices_in_gres_conf() -> None:
+    spec = parse(template("workstation")).spec
+    config = cluster(replace(setting(template("workstation")), gpus=allocate(spec)))
+    same("slurm-workstation.conf", render.slurm_conf(config))
+    same("gres-workstation.conf", render.gres_conf(config))
 
 
 def test_gres_conf() -> None:

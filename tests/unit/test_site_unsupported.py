@@ -1,0 +1,60 @@
+"""What the file may say, but no provider does yet, is refused by its name and place."""
+
+from __future__ import annotations
+
+import pytest
+
+from ai_how.errors import SpecError
+from ai_how.site import unsupported
+from ai_how.spec import SiteFile, parse
+from ai_how.spec.template import laptop
+
+
+def file(more: str = "", old: str = "", new: str = "") -> SiteFile:
+    text = laptop()
+    assert old in text
+    return parse(text.replace(old, new) + more)
+
+
+def test_the_laptop_asks_for_nothing_in_vain() -> None:
+    unsupported.refuse(file())
+    assert list(unsupported.notes(file().spec)) == []
+
+
+def test_everything_is_told_at_once_each_at_its_line() -> None:
+    asked = file(
+        "monitoring: {enabled: true}\n"
+        "backup: {enabled: true, path: /srv/backup}\n"
+        "security:\n  tls: {enabled: true}\n  expose: [gateway]\n  audit: {retention_days: 365}\n",
+        "provider: local               #", "provider: libvirt             #",
+    )  # fmt: skip
+    with pytest.raises(SpecError) as caught:
+        unsupported.refuse(asked)
+    told = {problem.message: problem.line for problem in caught.value.problems}
+    last = laptop().count("\n")
+    assert told == {
+        "the provider libvirt is not there yet": 11,
+        "monitoring is not there yet": last + 1,
+        "backups are not there yet": last + 2,
+        "security.tls.enabled has no effect yet": last + 4,
+        "exposing gateway: every service listens on loopback only": last + 5,
+    }
+
+
+def test_what_is_as_it_would_be_anyway_is_not_refused() -> None:
+    unsupported.refuse(file("security:\n  tls: {enabled: false, certificate_days: 90}\n"))
+
+
+def test_storage_and_switched_off_services_are_refused() -> None:
+    asked = file("", "mlflow: {}  ", "mlflow: {enabled: false}  ")
+    assert [path[-2] for path, _ in unsupported.unsupported(asked.spec)] == ["mlflow"]
+    asked = file("", "    slurm_config:\n", "    storage: [{name: home, path: /home}]\n    slurm_config:\n")
+    assert "mounts nothing" in next(unsupported.unsupported(asked.spec))[1]
+
+
+def test_what_the_local_provider_takes_another_way_is_said() -> None:
+    asked = file(
+        "", "  cloud:\n    provider: local\n", "  cloud:\n    provider: local\n    control_plane: {}\n"
+    )
+    ((path, words),) = unsupported.notes(asked.spec)
+    assert path[-1] == "control_plane" and "no Kubernetes" in words
