@@ -13,6 +13,7 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 
 from ai_how.cli import COMMANDS
+from ai_how.host.recorded import InventoryFile
 from ai_how.spec.model import SiteSpec
 from ai_how.spec.recipe import Recipe
 from ai_how.spec.template import laptop
@@ -33,6 +34,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands(),
         "reference/cluster-yaml.md": cluster_yaml(),
         "reference/recipe-yaml.md": recipe_yaml(),
+        "reference/inventory-yaml.md": inventory_yaml(),
     }
 
 
@@ -114,6 +116,28 @@ def recipe_yaml() -> str:
             "`--epochs 20`; `true` becomes the bare flag, and `false` leaves it out. What a script finds in its "
             "environment is listed under [environment variables](environment-variables.md#in-a-job).",
             *tables(Recipe),
+        ]
+    ) + "\n"  # fmt: skip
+
+
+def inventory_yaml() -> str:
+    """The page of inventories in files: the shortest, then every key."""
+    short = (
+        'inventory: "1.0"\nmemory_gb: 256\ncpus: {cores: 32, threads: 64, flags: [svm]}\n'
+        "gpus:\n  - {model: NVIDIA A100 80GB PCIe, count: 2, mig: true}\n  - {model: NVIDIA RTX 6000 Ada Generation}"
+    )
+    return "\n\n".join(
+        [
+            "# inventory.yaml",
+            "What a machine has, in a file: `ai-how doctor --save-inventory FILE` records the machine it runs on, and "
+            "`ai-how doctor --inventory FILE` judges the one in the file instead ([how](../how-to/"
+            "rehearse-another-machine.md)). `examples/inventories/` has a machine without a GPU, a workstation and a "
+            "DGX H100. One can be written by hand in a few lines:",
+            f"```yaml\n{short}\n```",
+            "Whatever is left out, nobody could tell: a check that needs it says so. A GPU with a `model` and no "
+            "`uuid` is one written by hand; its memory and its MIG profiles come from the catalogue, and `count` "
+            "multiplies it.",
+            *tables(InventoryFile),
         ]
     ) + "\n"  # fmt: skip
 

@@ -18,6 +18,7 @@ import yaml
 
 from ai_how import errors
 from ai_how.cli import COMMANDS
+from ai_how.host.recorded import InventoryFile, parse_inventory
 from ai_how.run import Command, LocalGate
 from ai_how.services.catalogue import port_names
 from ai_how.spec import parse
@@ -105,7 +106,9 @@ def test_console_blocks_hold_commands() -> None:
 def test_every_yaml_block_parses(where: str, text: str) -> None:
     """A whole file by itself; a part of one merged into the laptop template, or into a recipe."""
     facts = yaml.safe_load(text)
-    if "version" in facts:
+    if "inventory" in facts:
+        parse_inventory(text, where)
+    elif "version" in facts:
         (parse_recipe if "kind" in facts else parse)(text, where)
     elif set(facts) & {"clusters", "global", "metadata"}:
         parse(yaml.safe_dump(merged(yaml.safe_load(laptop()), facts)), where)
@@ -129,6 +132,8 @@ def merged(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 def test_every_example_file_parses(file: Path) -> None:
     if file.name == "recipe.yaml":
         assert (file.parent / parse_recipe(file.read_text(), str(file)).entry).is_file()
+    elif file.parent.name == "inventories":
+        parse_inventory(file.read_text(), str(file))
     else:
         assert parse(file.read_text(), str(file)).spec.name == file.stem
 
@@ -193,8 +198,9 @@ def test_every_exit_code_is_documented() -> None:
     assert {str(kind.exit_code): kind.__name__ for kind in kinds} == table
 
 
-def test_every_key_of_both_files_is_documented() -> None:
-    for model, page in ((SiteSpec, "cluster_yaml"), (Recipe, "recipe_yaml")):
+def test_every_key_of_the_files_is_documented() -> None:
+    files = ((SiteSpec, "cluster_yaml"), (Recipe, "recipe_yaml"), (InventoryFile, "inventory_yaml"))
+    for model, page in files:
         schema = model.model_json_schema()
         text = getattr(generated(), page)()
         for part in (schema, *schema.get("$defs", {}).values()):

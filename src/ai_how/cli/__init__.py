@@ -23,7 +23,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "merge": "lay one file over another; say where each value comes from",
         "migrate": "carry a file of an older version over to the current one",
         "schema": "print the JSON Schema of cluster.yaml, for editors",
-        "doctor": "show every program, environment and fact of this machine that matters",
+        "doctor": "check what the providers need, and show what this machine has",
     },
     "the site": {
         "plan": "show what up would do, and why",

@@ -3,49 +3,194 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ai_how.cli.output import err, json_argument, print_json, site_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ai_how.host.doctor import Diagnosis
+    from ai_how.host.checks import Check, Needs
+    from ai_how.host.doctor import Diagnosis, Examination
+    from ai_how.host.machine import Machine
 
-SUMMARY = "show every program, environment and fact of this machine that matters"
-GIB = 2**30
+    "check what the providers need; show every program, environment and fact of this machine that matters"
+)
+PROVIDERS = ("local", "libvirt", "existing")
+_STYLES = {"ok": "green", "warning": "yellow", "failure": "red", "could not tell": "magenta"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the facts as one JSON object")
+    site_arguments(parser)
+    parser.add_argument(
+        "--provider",
+        action="append",
+        choices=PROVIDERS,
+        help="check for this provider, whatever the file says; may be given again",
+    )
+    parser.add_argument(
+        "--inventory", type=Path, metavar="FILE", help="judge the machine in this file instead of this one"
+    )
+    parser.add_argument(
+        "--save-inventory", type=Path, metavar="FILE", help="write this machine's inventory to a file"
+    )
+    json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the diagnosis. Exit code 0 also when programs are missing: they are installed when needed."""
-    from ai_how.host.doctor import diagnose
+    """Print the checks and the diagnosis. Exit code 0, 1 for warnings, 2 for failures, 9 when something is unknown.
+
+    Missing programs are none of these where they are installed when needed.
+    """
+    from ai_how.host.doctor import diagnose, examine
     from ai_how.host.folders import Folders
+    from ai_how.host.probe import probe
+    from ai_how.host.recorded import read_inventory, save_inventory
     from ai_how.run import LocalGate
 
-    diagnosis = diagnose(LocalGate(), Folders.of_user(os.environ))
+    needs, mistakes, taken = _asked(args)
+    if args.inventory:
+        return _report(args, examine(read_inventory(args.inventory), needs), None, mistakes)
+    gate, folders = LocalGate(), Folders.of_user(os.environ)
+    machine = probe(gate, folders.home)
+    if args.save_inventory:
+        save_inventory(machine, args.save_inventory)
+        err.print(f"The inventory of this machine is in {args.save_inventory}.")
+    here = diagnose(gate, folders)
+    return _report(args, examine(machine, needs, here=here, taken=taken), here, mistakes)
+
+
+def _asked(args: argparse.Namespace) -> tuple[Needs, tuple[Check, ...], Mapping[int, str] | None]:
+    """What is asked of the machine, by the arguments or by the file; and which ports somebody else has.
+
+    A file that nobody named may have mistakes: then that is a finding like others.
+    """
+    from ai_how.errors import NotFound, SpecError
+    from ai_how.host.checks import Needs, failure
+
+    if args.provider:
+        return Needs(providers=frozenset(args.provider)), (), None
+    from ai_how.cli.output import site_of
+    from ai_how.host.needs import needs_of
+    from ai_how.site.listeners import foreign
+
+    named = args.file or os.environ.get("AI_HOW_FILE")
+    try:
+        site = site_of(args)
+    except NotFound:
+        if named:
+            raise
+        return Needs(), (), None
+    except SpecError as error:
+        if named:
+            raise
+        return Needs(), (failure("file", error.message, "ai-how validate"),), None
+    needs = needs_of(site.file.spec)
+    taken = foreign(site.layout.root, site.folders.sites) if needs.ports and not args.inventory else None
+    return needs, (), taken
+
+
+def _report(
+    args: argparse.Namespace, found: Examination, here: Diagnosis | None, mistakes: tuple[Check, ...]
+) -> int:
+    from dataclasses import replace
+
+    found = replace(found, checks=(*mistakes, *found.checks))
     if args.json:
-        print(json.dumps(diagnosis.as_json(), indent=2))
-        return 0
+        print_json(found.as_json() | (here.as_json() if here else {}))
+        return found.exit_code
     from rich.console import Console
 
-    show(diagnosis, Console(highlight=False))
-    return 0
+    console = Console(highlight=False)
+    show_heading(found, here, console)
+    show_checks(found, console)
+    if here:
+        show(here, console)
+    return found.exit_code
+
+
+def show_heading(found: Examination, here: Diagnosis | None, console: Console) -> None:
+    """Whose machine it is, and what is in it."""
+    from rich.markup import escape
+
+    from ai_how.host.checks import plural
+
+    machine = found.machine
+    who = f"({machine.origin})"
+    if here:
+        who = f"({here.inventory.user})" if here.inventory.root else f"({here.inventory.user}, not root)"
+    name = escape(machine.hostname or "a machine")
+    console.print(f"[bold]{name}[/]  {escape(machine.distribution)}  {who}")
+    for line in hardware(machine):
+        console.print(escape(line))
+    if here:
+        count = plural(len(here.inventory.devices), "character device")
+        console.print(f"{count} that can stand in for GPUs; data in {escape(str(here.home))}")
+    console.print()
+
+
+def hardware(machine: Machine) -> Iterator[str]:
+    """The hardware in a few lines; what nobody could tell is not in them."""
+    from ai_how.host.nvidia import counted
+
+    parts = []
+    if cpus := machine.cpus:
+        sockets = f"{cpus.sockets} x " if cpus.sockets > 1 else ""
+        parts.append(f"{sockets}{cpus.model or 'CPUs'}, {cpus.threads} threads")
+    if machine.memory_gb is not None:
+        parts.append(f"{machine.memory_gb:.0f} GiB of memory")
+    if machine.disk_free_gb is not None:
+        parts.append(f"{machine.disk_free_gb:.0f} GiB free")
+    if machine.numa_nodes and len(machine.numa_nodes) > 1:
+        parts.append(f"{len(machine.numa_nodes)} NUMA nodes")
+    if parts:
+        yield ", ".join(parts)
+    if machine.gpus:
+        yield counted(gpu.model for gpu in machine.gpus)
+
+
+def show_checks(found: Examination, console: Console) -> None:
+    """Every check with its result and its reason; below them what to type."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("check", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    table.add_column("why", ratio=1)
+    for check in found.checks:
+        style = _STYLES[check.result]
+        table.add_row(check.id, f"[{style}]{check.result}[/]", escape(check.why))
+    console.print(table)
+    console.print()
+    for check in found.checks:
+        if check.command:
+            console.print(f"To mend {check.id}:")
+            console.print(f"  {escape(check.command)}", soft_wrap=True)
+    console.print(_verdict(found))
+    console.print()
+
+
+def _verdict(found: Examination) -> str:
+    from ai_how.host.checks import Result, plural
+
+    providers = " and ".join(sorted(found.needs.providers))
+    results = [check.result for check in found.checks]
+    words = [
+        plural(results.count(each), each) for each in (Result.FAILURE, Result.WARNING) if each in results
+    ]
+    if unknown := results.count(Result.COULD_NOT_TELL):
+        words.append(f"{unknown} that nobody could tell")
+    if not words:
+        return f"All is well for the provider {providers}."
+    return f"For the provider {providers}: {', '.join(words)}."
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
-    """The facts for people: the machine, the programs, the environments, what to do next."""
-    machine = diagnosis.inventory
-    who = machine.user if machine.root else f"{machine.user}, not root"
-    console.print(f"[bold]{machine.hostname}[/]  {diagnosis.distribution.name}  ({who})")
-    console.print(
-        f"{machine.cpus} CPUs, {machine.memory / GIB:.0f} GiB of memory, "
-        f"{machine.disk_free / GIB:.0f} GiB free for {diagnosis.home}"
-    )
-    console.print(f"{len(machine.devices)} character devices that can stand in for GPUs\n")
+    """The programs, the environments, what to do next."""
     _show_programs(diagnosis, console)
     _show_environments(diagnosis, console)
     count = len(diagnosis.missing)
@@ -54,7 +199,7 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
         return
     missing = "One program is" if count == 1 else f"{count} programs are"
     if diagnosis.distribution.family == "debian":
-        means = "with apt" if machine.root else "into your data folder"
+        means = "with apt" if diagnosis.inventory.root else "into your data folder"
         console.print(f"{missing} not here yet: [bold]ai-how up[/] gets what is missing {means}.")
     else:
         console.print(f"{missing} missing.")

@@ -16,7 +16,7 @@ from ai_how.host.checks import (
     warning,
 )
 from ai_how.host.machine import UNLIMITED
-from ai_how.host.nvidia import answer
+from ai_how.host.nvidia import answer, counted
 
 #: A laptop's site with MLflow, two databases, four nodes and a training is at ease from here on. In GiB.
 MEMORY_AT_EASE = 4.0
@@ -95,16 +95,16 @@ def limits(facts: Facts, needs: Needs) -> Check | None:
     if found is None:
         return unknown("limits", "nobody could tell the limits of your processes")
     few = [
-        f"{value} {what}"
-        for what, value, enough in (
-            ("open files", found.nofile, FILES_AT_EASE),
-            ("processes", found.nproc, PROCESSES_AT_EASE),
+        (f"{value} {what}", command)
+        for what, value, enough, command in (
+            ("open files", found.nofile, FILES_AT_EASE, f"ulimit -n {FILES_AT_EASE}"),
+            ("processes", found.nproc, PROCESSES_AT_EASE, "ulimit -u unlimited"),
         )
         if value != UNLIMITED and value < enough
     ]
     if few:
-        mend = f"ulimit -n {FILES_AT_EASE}" if found.nofile < FILES_AT_EASE else "ulimit -u unlimited"
-        return warning("limits", f"your processes may have {listed(few)} only", mend)
+        words, commands = zip(*few, strict=True)
+        return warning("limits", f"your processes may have {listed(words)} only", " && ".join(commands))
     return ok("limits", f"{_many(found.nofile)} open files, {_many(found.nproc)} processes")
 
 
@@ -211,7 +211,7 @@ def mig(facts: Facts, needs: Needs) -> Check | None:
             )
         else:
             words.append(f"{gpu.model} {_on(gpu.mig.current)}")
-    return ok("mig", "MIG: " + ", ".join(dict.fromkeys(words)))
+    return ok("mig", "MIG: " + counted(words))
 
 
 def _on(state: bool) -> str:

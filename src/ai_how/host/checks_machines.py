@@ -156,7 +156,7 @@ def groups(facts: Facts, needs: Needs) -> Check | None:
 def locked_memory(facts: Facts, needs: Needs) -> Check | None:
     """A guest with a GPU has all its memory locked; libvirt as root raises the limit itself."""
     system = facts.machine.system
-    if not facts.machine.nvidia_on_pci or system.root or system.limits is None:
+    if not facts.machine.nvidia_on_pci or not needs.memory_gb or system.root or system.limits is None:
         return None
     if system.limits.memlock != UNLIMITED and system.limits.memlock < needs.memory_gb * _GIB:
         why = (

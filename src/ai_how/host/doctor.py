@@ -1,14 +1,18 @@
-"""What the doctor sees: programs, runtime environments, the machine, and what to do about what is missing."""
+"""What the doctor sees: the checks that the providers need, programs, runtime environments, and what is missing."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ai_how.host.checks import Check, Facts, Needs, exit_code, judge
+from ai_how.host.checks_machines import for_providers
 from ai_how.host.environments import Environment, Environments
 from ai_how.host.folders import Folders
 from ai_how.host.inventory import Inventory, take_inventory
+from ai_how.host.machine import Machine
 from ai_how.host.model import Distribution, Found, Program
 from ai_how.host.programs import CATALOGUE
 from ai_how.host.toolbox import Toolbox
@@ -54,6 +58,45 @@ class Diagnosis:
             "missing": [program.name for program in self.missing],
             "command": self.command,
         }
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A machine, found or rehearsed, and how it came out of the checks of what is asked of it."""
+
+    machine: Machine
+    needs: Needs
+    checks: tuple[Check, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all is well; see :func:`ai_how.host.checks.exit_code`."""
+        return exit_code(self.checks)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "providers": sorted(self.needs.providers),
+            "checks": [check.as_json() for check in self.checks],
+            "inventory": self.machine.model_dump(mode="json", exclude_defaults=True),
+        }
+
+
+def examine(
+    machine: Machine, needs: Needs, *, here: Diagnosis | None = None, taken: Mapping[int, str] | None = None
+) -> Examination:
+    """Judge ``machine`` by what is needed. Pure.
+
+    ``here`` and ``taken`` are what only a look at the machine itself can tell: its programs, and the ports that
+    somebody else listens on. A rehearsal has neither.
+    """
+    facts = Facts(
+        machine,
+        missing=None if here is None else tuple(program.name for program in here.missing),
+        command=here.command if here else None,
+        taken=taken,
+        family=machine.family or Distribution(machine.release.partition("-")[0], "", "").family,
+    )
+    return Examination(machine, needs, judge(facts, needs, for_providers(needs.providers)))
 
 
 def _program_as_json(program: Program, found: Found | None) -> dict[str, object]:

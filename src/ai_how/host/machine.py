@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ai_how.host.gpus import GpuFound
+from ai_how.host.model import Family
 from ai_how.spec.model import Frozen
 
 Size = Annotated[float, Field(ge=0)]
@@ -112,6 +113,9 @@ class Machine(Frozen):
     hostname: str = Field("", description="Name of the host.")
     distribution: str = Field("", description="Name of the distribution.")
     release: str = Field("", description="Short name of the distribution and its version, such as debian-12.")
+    family: Family | None = Field(
+        None, description="Whose packages it uses; follows from release when left out."
+    )
     kernel: str = Field("", description="Release of the kernel.")
     architecture: str = Field("", description="Of the processors, such as x86_64.")
     cpus: Cpus | None = Field(None, description="The processors.")

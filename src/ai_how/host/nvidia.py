@@ -5,10 +5,12 @@ That there is none is an answer of its own, and so is that nobody could tell.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ai_how.errors import AiHowError
+from ai_how.errors import AiHowError, MissingProgram
 from ai_how.host import nvidia_smi
 from ai_how.host.gpus import GpuFound
 from ai_how.host.machine import Machine
@@ -46,7 +48,7 @@ def answer(machine: Machine) -> Answer:
     on_pci = machine.nvidia_on_pci
     reason = machine.could_not_tell.get("gpus", "the driver could not be asked")
     if machine.gpus:
-        names = ", ".join(gpu.model for gpu in machine.gpus)
+        names = counted(gpu.model for gpu in machine.gpus)
         return Answer("found", names + (f" (driver {machine.driver})" if machine.driver else ""))
     if on_pci:
         where = ", ".join(_on_pci(device.address, device.driver) for device in on_pci)
@@ -58,6 +60,11 @@ def answer(machine: Machine) -> Answer:
     if on_pci == ():
         return Answer("none", "no NVIDIA device: PCI shows none")
     return Answer("could not tell", f"PCI could not be read, and {reason}")
+
+
+def counted(words: Iterable[str]) -> str:
+    """``2 x this, 1 x that``: what is there several times is named once."""
+    return ", ".join(f"{count} x {word}" for word, count in Counter(words).items())
 
 
 def _on_pci(address: str, driver: str | None) -> str:
@@ -72,7 +79,7 @@ def ask(nvml: Nvml, gate: Gate) -> Told:
         told = ask_nvidia_smi(gate)
         if told.gpus is not None:
             return told
-        absent = error.code in (LIBRARY_NOT_FOUND, DRIVER_NOT_LOADED) and told.absent
+        absent = error.code == DRIVER_NOT_LOADED or (error.code == LIBRARY_NOT_FOUND and told.absent)
         return Told(None, reason=f"NVML says: {error.cause}", absent=absent)
     try:
         return Told(nvml.gpus(), nvml.driver_version())
@@ -87,7 +94,7 @@ def ask_nvidia_smi(gate: Gate) -> Told:
     try:
         devices, driver = nvidia_smi.parse_devices(_run(gate, nvidia_smi.DEVICES))
     except (AiHowError, OSError) as error:
-        return Told(None, reason=str(error), absent=True)
+        return Told(None, reason=str(error), absent=isinstance(error, MissingProgram))
     return Told(tuple(_complete(gate, gpu) for gpu in devices), driver)
 
 

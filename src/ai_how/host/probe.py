@@ -42,6 +42,7 @@ def probe(
         hostname=socket.gethostname().partition(".")[0],
         distribution=distribution.name,
         release=distribution.release,
+        family=distribution.family,
         kernel=platform.release(),
         architecture=platform.machine(),
         cpus=hardware.cpus(proc, len(os.sched_getaffinity(0))),

@@ -35,6 +35,16 @@ _HEADING = (
 )
 
 
+class _Quoting(yaml.SafeDumper):
+    """Texts that begin with a digit are quoted: ``1e30`` is a PCI id, and versions of YAML differ on such."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data[:1].isalpha() else "'")
+
+
+_Quoting.add_representer(str, _Quoting.represent_str)
+
+
 def _switch(value: Any) -> Any:
     return {"current": value, "pending": value} if isinstance(value, bool) else value
 
@@ -92,8 +102,8 @@ def inventory_text(machine: Machine) -> str:
     origin = "recorded" if machine.origin == "found" else machine.origin
     facts = machine.model_copy(update={"origin": origin}).model_dump(mode="json", exclude_defaults=True)
     ordered = {"inventory": facts.pop("inventory"), "origin": origin} | facts
-    return _HEADING + yaml.safe_dump(
-        ordered, sort_keys=False, width=110, allow_unicode=True, default_flow_style=None
+    return _HEADING + yaml.dump(
+        ordered, Dumper=_Quoting, sort_keys=False, width=110, allow_unicode=True, default_flow_style=None
     )
 
 
