@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ai_how.host.doctor import Diagnosis, Examination
     from ai_how.host.machine import Machine
 
-    "check what the providers need; show every program, environment and fact of this machine that matters"
-)
 PROVIDERS = ("local", "libvirt", "existing")
 _STYLES = {"ok": "green", "warning": "yellow", "failure": "red", "could not tell": "magenta"}
 
