@@ -66,6 +66,6 @@ def same(name: str, text: str) -> None:
     """Compare with a golden file; ``AI_HOW_WRITE_GOLDEN=1`` writes it anew, to be looked at."""
     file = GOLDEN / name
     if os.environ.get("AI_HOW_WRITE_GOLDEN"):
-        GOLDEN.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text(encoding="utf-8")
