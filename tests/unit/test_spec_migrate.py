@@ -95,3 +95,11 @@ def test_a_mistake_that_was_there_before_is_told_but_keeps_no_version(
     assert main(["migrate", "--file", str(file), "--write"]) == 3
     assert "compute_nodes.count" in capsys.readouterr().err
     assert file.read_text() == NEW.replace("count: 4", "count: 0")
+
+
+def test_a_file_of_an_older_version_is_sent_here() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(OLD)
+    [problem] = caught.value.problems
+    assert "is of version 0.9, and this ai-how reads 1.0" in problem.message
+    assert "ai-how migrate" in (problem.todo or "")

@@ -15,8 +15,11 @@ from ai_how.spec.load import Path, Position, load, nearest, tuples
 from ai_how.spec.message import Fault, faults, link
 from ai_how.spec.model import SiteSpec
 from ai_how.spec.salvage import salvage
+from ai_how.spec.versions import CURRENT, OLDER
 
 __all__ = ["Found", "Path", "Position", "SiteFile", "load", "nearest", "parse", "validate"]
+
+_MIGRATE = "`ai-how migrate` shows it in the current version; with `--write` it changes the file."
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ def parse(
     out, so that one mistake is told once; all the others are made.
     """
     data, positions, unread = load(text, name)
+    if (version := str(data.get("version"))) in OLDER:
+        # Its keys are other ones: to tell each of them as a mistake would help nobody.
+        told = Fault(
+            ("version",), f"the file is of version {version}, and this ai-how reads {CURRENT}", _MIGRATE, ()
+        )
+        raise SpecError([_problem(SiteSpec, told, positions, name)])
     spec, found, touched = _validated(data)
     problems = [problem for _, problem in unread]
     problems += [_problem(SiteSpec, fault, positions, name) for fault in found]
