@@ -39,8 +39,7 @@ VERBS = {
 FORMATS = ("mig-parted", "nvidia-smi", "gres", "kubernetes", "mdev")
 #: Colours of owners on a terminal, as many as the picture has.
 _COLOURS = (
-    "sky_blue1", "light_goldenrod2", "medium_spring_green", "pink1",
-    "medium_purple1", "khaki1", "light_salmon1", "dark_olive_green2",
+    "cyan", "yellow", "green", "magenta", "bright_blue", "bright_yellow", "bright_red", "bright_green",
 )  # fmt: skip
 
 
@@ -165,7 +164,7 @@ def _ledger(gpus: Gpus) -> None:
 
 
 def draw(lines: Iterable[tuple[Span, ...]]) -> None:
-    """In colour on a terminal; without box characters where the output cannot hold them."""
+    """Print a drawing: in colour on a terminal; without box characters where the output cannot hold them."""
     from rich.text import Text
 
     from ai_how.gpu.draw import plain
