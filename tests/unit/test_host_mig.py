@@ -132,6 +132,17 @@ def test_the_changes_and_their_order() -> None:
     assert not changes(BEFORE, [geometry(found) for found in BEFORE])
 
 
+def test_a_slice_without_compute_instance_is_made_anew() -> None:
+    found = gpu(A, ("1g.10gb", 6))
+    bare = found.instances[0].model_copy(update={"compute_instances": ()})  # type: ignore[index]
+    found = found.model_copy(update={"instances": (bare,)})
+    target = [wanted(found, ("1g.10gb", 6))]
+    assert [change.action for change in changes([found], target)] == ["destroy", "create"]
+    nvml = SimulatedNvml([found])
+    Cutter(nvml, None, "gpu apply").cut(changes([found], target), target)
+    assert geometry(nvml.gpu(A)) == target[0]
+
+
 def test_devices_are_cut_as_asked(tmp_path: Path) -> None:
     nvml, heard = SimulatedNvml(BEFORE), []
     file = tmp_path / "gpu" / "journal.json"

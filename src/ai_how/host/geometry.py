@@ -137,15 +137,18 @@ def towards(
     ``why`` is the reason for all of it, ``owners`` whom a new slice is for, by its start.
     """
     there = geometry(found)
-    kept = {one.place for one in wanted.slices} if there.mig and wanted.mig else set()
+    asked = {one.place for one in wanted.slices}
+    # One that is there with a compute instance and wanted without, or the other way round, is made anew.
+    as_asked = {(one.place, one.usable) for one in wanted.slices} if there.mig and wanted.mig else set()
+    kept = {one.place for one in there.slices if (one.place, one.usable) in as_asked}
     for one in there.slices:
         if one.place not in kept:
-            yield Change("destroy", found.uuid, name, "nobody asks for it", one)
+            reason = "it is made anew, as asked" if one.place in asked else "nobody asks for it"
+            yield Change("destroy", found.uuid, name, reason, one)
     if found.mig is not None and (found.mig.current, found.mig.pending) != (wanted.mig, wanted.pending):
         yield Change("mig-on" if wanted.mig else "mig-off", found.uuid, name, why)
-    there_already = {one.place for one in there.slices} & kept
     for one in wanted.slices:
-        if one.place not in there_already:
+        if one.place not in kept:
             owner = (owners or {}).get(one.start)
             yield Change("create", found.uuid, name, f"for {owner}" if owner else why, one)
 
