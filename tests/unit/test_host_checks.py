@@ -11,8 +11,8 @@ from ai_how.host.checks import Check, Facts, Needs, Result, exit_code, judge
 from ai_how.host.checks_machines import for_providers
 from ai_how.host.doctor import examine
 from ai_how.host.gpus import MigMode
-from ai_how.host.machine import Limits, Machine, PciDevice
-from ai_how.host.needs import needs_of
+from ai_how.host.machine import Limits, Machine, PciDevice, Route
+from ai_how.host.needs import needs_of, networks
 from ai_how.host.recorded import read_inventory
 from ai_how.spec import parse
 from ai_how.spec.template import laptop
@@ -174,6 +174,7 @@ LIBVIRT_FILE = """
 version: "1.0"
 metadata: {name: lab}
 global:
+  networks: {hpc_network: {subnet: "192.168.100.0/24"}}
   gpu_allocation:
     devices:
       - {id: GPU-0, pci_address: "0000:CA:00.0", model: "NVIDIA A100 80GB", mig_capable: true}
@@ -186,6 +187,22 @@ clusters:
   cloud:
     services: {mlflow: {port: 5000}}
 """
+
+
+@pytest.mark.parametrize(
+    ("routes", "result", "why"),
+    [
+        ((), OK, "no route leads there yet"),
+        ((Route(network="192.168.0.0/16", interface="eno1"),), FAILURE, "overlaps 192.168.0.0/16"),
+        ((Route(network="0.0.0.0/0", interface="eno1"),), OK, "no route"),
+        (None, UNKNOWN, "nobody could tell"),
+    ],
+)
+def test_networks_that_lead_elsewhere_already(routes: Any, result: Result, why: str) -> None:
+    spec = parse(LIBVIRT_FILE).spec
+    check = examine(machine(routes=routes), needs_of(spec), spec=spec).checks[-1]
+    assert (check.id, check.result) == ("networks", result) and why in check.why
+    assert networks(parse(laptop()).spec, machine(routes=routes)) is None
 
 
 def test_virtual_machines_are_added_up() -> None:

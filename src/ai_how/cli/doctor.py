@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ai_how.host.checks import Check, Needs
     from ai_how.host.doctor import Diagnosis, Examination
     from ai_how.host.machine import Machine
+    from ai_how.spec.model import SiteSpec
 
 PROVIDERS = ("local", "libvirt", "existing")
 _STYLES = {"ok": "green", "warning": "yellow", "failure": "red", "could not tell": "magenta"}
@@ -49,28 +51,40 @@ def run(args: argparse.Namespace) -> int:
     from ai_how.host.recorded import read_inventory, save_inventory
     from ai_how.run import LocalGate
 
-    needs, mistakes, taken = _asked(args)
+    asked = _asked(args)
     if args.inventory:
-        return _report(args, examine(read_inventory(args.inventory), needs), None, mistakes)
+        return _report(
+            args, examine(read_inventory(args.inventory), asked.needs, spec=asked.spec), None, asked
+        )
     gate, folders = LocalGate(), Folders.of_user(os.environ)
     machine = probe(gate, folders.home)
     if args.save_inventory:
         save_inventory(machine, args.save_inventory)
         err.print(f"The inventory of this machine is in {args.save_inventory}.")
     here = diagnose(gate, folders)
-    return _report(args, examine(machine, needs, here=here, taken=taken), here, mistakes)
+    found = examine(machine, asked.needs, spec=asked.spec, here=here, taken=asked.taken)
+    return _report(args, found, here, asked)
 
 
-def _asked(args: argparse.Namespace) -> tuple[Needs, tuple[Check, ...], Mapping[int, str] | None]:
-    """What is asked of the machine, by the arguments or by the file; and which ports somebody else has.
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the machine: by the arguments, or by the file, whose ``mistakes`` are findings too.
 
-    A file that nobody named may have mistakes: then that is a finding like others.
+    ``taken`` are the ports that somebody else has, where the file asks for some.
     """
+
+    needs: Needs
+    spec: SiteSpec | None = None
+    mistakes: tuple[Check, ...] = ()
+    taken: Mapping[int, str] | None = None
+
+
+def _asked(args: argparse.Namespace) -> Asked:
     from ai_how.errors import NotFound, SpecError
     from ai_how.host.checks import Needs, failure
 
     if args.provider:
-        return Needs(providers=frozenset(args.provider)), (), None
+        return Asked(Needs(providers=frozenset(args.provider)))
     from ai_how.cli.output import site_of
     from ai_how.host.needs import needs_of
     from ai_how.site.listeners import foreign
@@ -81,22 +95,19 @@ def _asked(args: argparse.Namespace) -> tuple[Needs, tuple[Check, ...], Mapping[
     except NotFound:
         if named:
             raise
-        return Needs(), (), None
+        return Asked(Needs())
     except SpecError as error:
         if named:
             raise
-        return Needs(), (failure("file", error.message, "ai-how validate"),), None
+        return Asked(Needs(), mistakes=(failure("file", error.message, "ai-how validate"),))
     needs = needs_of(site.file.spec)
-    taken = foreign(site.layout.root, site.folders.sites) if needs.ports and not args.inventory else None
-    return needs, (), taken
+    look = needs.ports and not args.inventory
+    taken = foreign(site.layout.root, site.folders.sites) if look else None
+    return Asked(needs, site.file.spec, taken=taken)
 
 
-def _report(
-    args: argparse.Namespace, found: Examination, here: Diagnosis | None, mistakes: tuple[Check, ...]
-) -> int:
-    from dataclasses import replace
-
-    found = replace(found, checks=(*mistakes, *found.checks))
+def _report(args: argparse.Namespace, found: Examination, here: Diagnosis | None, asked: Asked) -> int:
+    found = replace(found, checks=(*asked.mistakes, *found.checks))
     if args.json:
         print_json(found.as_json() | (here.as_json() if here else {}))
         return found.exit_code

@@ -14,9 +14,11 @@ from ai_how.host.folders import Folders
 from ai_how.host.inventory import Inventory, take_inventory
 from ai_how.host.machine import Machine
 from ai_how.host.model import Distribution, Found, Program
+from ai_how.host.needs import networks
 from ai_how.host.programs import CATALOGUE
 from ai_how.host.toolbox import Toolbox
 from ai_how.run import Gate
+from ai_how.spec.model import SiteSpec
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,14 @@ class Examination:
 
 
 def examine(
-    machine: Machine, needs: Needs, *, here: Diagnosis | None = None, taken: Mapping[int, str] | None = None
+    machine: Machine,
+    needs: Needs,
+    *,
+    spec: SiteSpec | None = None,
+    here: Diagnosis | None = None,
+    taken: Mapping[int, str] | None = None,
 ) -> Examination:
-    """Judge ``machine`` by what is needed. Pure.
+    """Judge ``machine`` by what is needed, and by the networks of the file. Pure.
 
     ``here`` and ``taken`` are what only a look at the machine itself can tell: its programs, and the ports that
     somebody else listens on. A rehearsal has neither.
@@ -96,7 +103,9 @@ def examine(
         taken=taken,
         family=machine.family or Distribution(machine.release.partition("-")[0], "", "").family,
     )
-    return Examination(machine, needs, judge(facts, needs, for_providers(needs.providers)))
+    checks = judge(facts, needs, for_providers(needs.providers))
+    of_the_file = networks(spec, machine) if spec else None
+    return Examination(machine, needs, (*checks, of_the_file) if of_the_file else checks)
 
 
 def _program_as_json(program: Program, found: Found | None) -> dict[str, object]:
