@@ -6,10 +6,12 @@ Nothing is changed.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.errors import UsageError
 
 if TYPE_CHECKING:
     from ai_how.site import Site
@@ -21,11 +23,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     site_arguments(parser)
     json_argument(parser)
     parser.add_argument("--all", action="store_true", help="show the steps that need nothing, too")
+    parser.add_argument(
+        "--inventory", type=Path, metavar="FILE", help="take the machine in this file instead of this one"
+    )
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write the GPUs' drawing as a picture")
 
 
 def run(args: argparse.Namespace) -> int:
     site = site_of(args)
+    if args.inventory:
+        from ai_how.host.recorded import read_inventory
+
+        site = replace(site, rehearsed=read_inventory(args.inventory))
     overview = site.overview()
     if args.svg:
         _write_svg(site, args.svg)
@@ -44,19 +53,26 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_svg(site: Site, path: Path) -> None:
     from ai_how.run.files import write_whole
-    from ai_how.site.gpus import gpus_of
 
-    write_whole(path, gpus_of(site.file.spec).svg(), mode=0o644)
+    if site.shown_gpus is None:
+        raise UsageError(
+            "there is nothing to draw: the file lists no GPUs",
+            where="global.gpu_allocation.devices",
+            todo="`ai-how init --template workstation --stdout` shows a file that does.",
+        )
+    write_whole(path, site.shown_gpus.svg(), mode=0o644)
     err.print(f"wrote {path}")
 
 
 def _show_overview(site: Site, overview: Overview) -> None:
+    from ai_how.cli.gpu import draw
+
     out.print(f"[bold]{overview.site}[/]" + (f"  {overview.description}" if overview.description else ""))
     out.print()
     _show_machines(overview)
     out.print()
-    if overview.gpus.devices:
-        _draw(site)
+    if site.shown_gpus:
+        draw(site.shown_gpus.spans())
         out.print()
     # A service's own inner listeners are in --json; here are those that somebody would connect to.
     ports = ", ".join(f"{each.name} {each.port}" for each in overview.services if "-port" not in each.name)
@@ -64,13 +80,6 @@ def _show_overview(site: Site, overview: Overview) -> None:
     sums = (f"{each.asked} of {each.has} {each.unit or each.resource}" for each in overview.sums)
     out.print(f"[bold]in sum[/]  {', '.join(sums)}")
     out.print()
-
-
-def _draw(site: Site) -> None:
-    from ai_how.cli.gpu import draw
-    from ai_how.site.gpus import gpus_of
-
-    draw(gpus_of(site.file.spec).spans())
 
 
 def _show_machines(overview: Overview) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from ai_how.errors import AiHowError, SpecError
+from ai_how.errors import AiHowError, Problem, SpecError
 from ai_how.gpu.allocation import Allocation
 from ai_how.host.inventory import Inventory
+from ai_how.host.machine import Machine
 from ai_how.services import Layout
 from ai_how.services.nodes import EmulatedNode, nodes_of
 from ai_how.spec import SiteFile
+from ai_how.spec.check_host import check_host, shared_by
 
 GIB = 2**30
 #: A Unix socket's path has 107 characters at most (unix(7)); this is the longest that a site adds to its folder.
@@ -53,6 +55,23 @@ def warnings(file: SiteFile, inventory: Inventory, gpus: Allocation) -> list[str
 def _counted(nodes: Sequence[EmulatedNode]) -> str:
     sizes = Counter(node.cpus for node in nodes)
     return " and ".join(f"{count} nodes of {cpus} CPUs" for cpus, count in sizes.items())
+
+
+def on_machine(file: SiteFile, machine: Machine) -> Iterator[Problem]:
+    """What a machine cannot give to the virtual machines and networks that are made on it."""
+    routes = [(route.network, route.interface) for route in machine.routes or ()]
+    gpus = None if machine.gpus is None else [gpu.pci_address for gpu in machine.gpus]
+    memory = None if machine.memory_gb is None else int(machine.memory_gb)
+    for path, message, todo in check_host(file.spec, routes=routes, pci_addresses=gpus, memory_gb=memory):
+        yield file.problem(path, message, todo)
+
+
+def shared_on(file: SiteFile, machine: Machine) -> Iterator[str]:
+    """What virtual machines share though the file gives it to each, each with its place."""
+    cpus = machine.cpus.threads if machine.cpus else None
+    disk = None if machine.disk_free_gb is None else int(machine.disk_free_gb)
+    for path, message, _ in shared_by(file.spec, cpus=cpus, disk_gb=disk):
+        yield f"{file.where(*path)}: {message}"
 
 
 def refuse(file: SiteFile, layout: Layout, inventory: Inventory, gpus: Allocation) -> None:

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ai_how.errors import AiHowError, NotFound, UsageError
-from ai_how.gpu.allocation import Allocation, allocate
+from ai_how.errors import AiHowError, NotFound, SpecError, UsageError
+from ai_how.gpu.allocation import Allocation
+from ai_how.gpu.demand import devices_of
 from ai_how.host import Environments, Folders, Toolbox
 from ai_how.host.inventory import Inventory, take_inventory
+from ai_how.host.machine import Machine
+from ai_how.host.probe import probe
 from ai_how.host.programs import program
+from ai_how.host.recorded import as_inventory
 from ai_how.providers.local import LocalProvider
 from ai_how.providers.model import Observed, Provider
 from ai_how.run import Clock, FileLock, Gate, LocalGate, SystemClock
@@ -25,6 +29,7 @@ from ai_how.services.model import Host
 from ai_how.site import check, listeners, ports, unsupported
 from ai_how.site.apply import Actions
 from ai_how.site.execute import Executor
+from ai_how.site.gpus import Gpus, gpus_of
 from ai_how.site.model import Plan, Reporter, Silent
 from ai_how.site.overview import Overview, overview
 from ai_how.site.plan import make
@@ -68,6 +73,8 @@ class Site:
     folders: Folders
     gate: Gate
     clock: Clock = SystemClock()
+    #: The machine of an inventory file, where another one than this is rehearsed.
+    rehearsed: Machine | None = None
 
     @cached_property
     def state(self) -> SiteState:
@@ -83,7 +90,16 @@ class Site:
 
     @cached_property
     def inventory(self) -> Inventory:
-        return take_inventory(self.layout.root)
+        here = take_inventory(self.layout.root)
+        return as_inventory(self.rehearsed, here) if self.rehearsed else here
+
+    @cached_property
+    def machine(self) -> Machine | None:
+        """The whole machine, where it matters: where virtual machines are made on it, or it is rehearsed."""
+        clusters = self.file.spec.clusters
+        if self.rehearsed or "libvirt" not in (clusters.hpc.provider, clusters.cloud.provider):
+            return self.rehearsed
+        return probe(self.gate, self.layout.root)
 
     @cached_property
     def provider(self) -> Provider:
@@ -118,7 +134,13 @@ class Site:
     @cached_property
     def gpus(self) -> Allocation:
         """Who has which part of the GPUs that the file lists. Raises :class:`DoesNotFit`."""
-        return allocate(self.file.spec)
+        return self.shown_gpus.allocation if self.shown_gpus else Allocation()
+
+    @cached_property
+    def shown_gpus(self) -> Gpus | None:
+        """The GPUs as they are drawn; None where the file lists none."""
+        spec = self.file.spec
+        return gpus_of(spec, self.rehearsed) if devices_of(spec) else None
 
     def overview(self) -> Overview:
         """Both clusters as the file asks for them, against what this machine has. Changes nothing."""
@@ -126,7 +148,7 @@ class Site:
 
     def plan(self) -> Plan:
         """What ``up`` would do now. Changes nothing. Raises :class:`SpecError` for what no provider does yet."""
-        unsupported.refuse(self.file)
+        self._refuse_in_the_file()
         setting = self.setting()
         services = catalogue(setting)
         observed = self.provider.observe(services)
@@ -137,6 +159,10 @@ class Site:
         said = [
             f"{self.file.where(*path)}: {words}" for path, words in unsupported.notes(self.file.spec)
         ]
+        if self.machine:
+            said += check.shared_on(self.file, self.machine)
+        if self.shown_gpus:
+            said += self.shown_gpus.warnings
         return [*check.warnings(self.file, self.inventory, self.gpus), *said]
 
     def status(self) -> Status:
@@ -232,6 +258,13 @@ class Site:
                 missing[f"{name} environment"] = "the services run in it"
         return missing
 
+    def _refuse_in_the_file(self) -> None:
+        problems = list(unsupported.problems(self.file))
+        if self.machine:
+            problems += check.on_machine(self.file, self.machine)
+        if problems:
+            raise SpecError(problems)
+
     def _refuse_what_cannot_be(self) -> None:
         """What would fail half way is refused before anything is changed."""
         owner = self.state.identity() if self.layout.state.exists() else {}
@@ -242,7 +275,7 @@ class Site:
                 cause=f"its folder {self.layout.root} belongs to {owner['file']}",
                 todo="Give this one another name, or another folder with --root.",
             )
-        unsupported.refuse(self.file)
+        self._refuse_in_the_file()
         check.refuse(self.file, self.layout, self.inventory, self.gpus)
 
     def _ports(self) -> Mapping[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from ai_how.errors import SpecError
+from ai_how.errors import Problem
 from ai_how.spec import SiteFile
 from ai_how.spec.model import SiteSpec
 
@@ -17,14 +17,10 @@ _SLURM: Path = (*_HPC, "slurm_config")
 _TODO = "Leave it out until then, or ask for the provider local: `ai-how explain {}` tells what it means."
 
 
-def refuse(file: SiteFile) -> None:
-    """Raises :class:`SpecError` with everything that the file asks for in vain."""
-    problems = [
-        file.problem(path, message, _TODO.format(".".join(str(part) for part in path)))
-        for path, message in unsupported(file.spec)
-    ]
-    if problems:
-        raise SpecError(problems)
+def problems(file: SiteFile) -> Iterator[Problem]:
+    """Everything that the file asks for in vain, at its place."""
+    for path, message in unsupported(file.spec):
+        yield file.problem(path, message, _TODO.format(".".join(str(part) for part in path)))
 
 
 def unsupported(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
