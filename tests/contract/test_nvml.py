@@ -6,10 +6,12 @@ The real one is only read here: nothing on a machine's GPUs is changed by a test
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from nvml_on_paper import binding_over
 
+from ai_how.gpu.catalogue import kind_of
 from ai_how.host.gpus import GpuFound, MigMode, ProcessFound, ProfileFound, pci_address
 from ai_how.host.nvml import (
     IN_USE,
@@ -21,8 +23,11 @@ from ai_how.host.nvml import (
     NvmlError,
 )
 from ai_how.host.nvml_library import LibraryNvml
+from ai_how.host.recorded import parse_inventory, read_inventory
 from ai_how.host.simulated import SimulatedNvml
 
+RECORDED = sorted((Path(__file__).parents[1] / "recorded/nvml").glob("*/*.yaml"))
+NOTHING_RECORDED = "NVML was never recorded: no machine with an NVIDIA GPU could be had yet"
 GIB = 2**30
 ONE, TWO, THREE, SEVEN = 19, 14, 9, 0
 
@@ -210,3 +215,40 @@ def test_the_real_one_answers_like_the_others(real: Nvml) -> None:
         for instance in found.instances or ():
             profile = found.profile(instance.profile_id)
             assert profile is None or instance.start in profile.starts
+
+
+def differences(gpu: GpuFound) -> list[str]:
+    """Where the catalogue says otherwise than the driver; names of profiles change with the driver and do not count."""
+    kind = kind_of(gpu.model)
+    if kind is None:
+        return [f"the catalogue does not know {gpu.model}"]
+    known = {row.id: (row.compute, row.size, tuple(row.starts), row.maximum) for row in kind.profiles}
+    told = {row.id: (row.compute, row.size, row.starts, row.maximum) for row in gpu.profiles if row.starts}
+    return [
+        f"{gpu.model}, profile {number}: the driver says {told[number]}, the catalogue {known.get(number)}"
+        for number in told
+        if told[number] != known.get(number)
+    ]
+
+
+def test_the_catalogue_agrees_with_the_real_one(real: Nvml) -> None:
+    assert [line for found in real.gpus() for line in differences(found)] == []
+
+
+@pytest.mark.parametrize(
+    "file", RECORDED or [pytest.param(None, marks=pytest.mark.skip(reason=NOTHING_RECORDED))], ids=str
+)
+def test_the_catalogue_agrees_with_what_was_recorded(file: Path) -> None:
+    machine = read_inventory(file)
+    assert machine.origin == "recorded" and machine.gpus
+    assert [line for found in machine.gpus for line in differences(found)] == []
+
+
+def test_a_difference_would_be_seen() -> None:
+    (found,) = parse_inventory('inventory: "1.0"\ngpus: [{model: a100-80}]\n', "one.yaml").gpus or ()
+    assert differences(found) == []
+    first, *others = found.profiles
+    moved = first.model_copy(update={"starts": (0, 1)})
+    (line,) = differences(found.model_copy(update={"profiles": (moved, *others)}))
+    assert "profile 19: the driver says (1, 1, (0, 1), 7)" in line
+    assert differences(gpu(0, model="NVIDIA Z9000")) == ["the catalogue does not know NVIDIA Z9000"]

@@ -19,6 +19,7 @@ from ai_how.spec.template import laptop
 
 WORKSTATION = read_inventory(Path(__file__).parents[2] / "examples/inventories/workstation.yaml")
 LIBVIRT, LOCAL, EXISTING = (Needs(providers=frozenset({name})) for name in ("libvirt", "local", "existing"))
+SESSION = Needs(frozenset({"libvirt"}), memory_gb=16, session=True)
 OK, WARNING, FAILURE, UNKNOWN = Result.OK, Result.WARNING, Result.FAILURE, Result.COULD_NOT_TELL
 
 
@@ -75,7 +76,7 @@ TABLE: list[tuple[str, dict[str, Any], Needs, Result, str, str | None]] = [
     ("host-name", {"own_address": ""}, LOCAL, WARNING, "resolves to nothing", "1i 127.0.0.1 workstation"),
     ("user-namespaces", {"user_namespaces": "user.max_user_namespaces"}, LOCAL, WARNING, "closed", "=15000"),
     ("user-namespaces", {"user_namespaces": "kernel.apparmor_restrict"}, LOCAL, OK, "with a profile", None),
-    ("daemons", {"daemons": ("slurmctld", "munged")}, LOCAL, OK, "slurmctld and munged of its own", None),
+    ("daemons", {"daemons": ("slurmctld", "munged")}, LOCAL, OK, "munged run here for somebody else", None),
     ("gpus", {"gpus": (), "pci_devices": ()}, LOCAL, OK, "PCI shows none; Slurm's can be simulated", None),
     ("gpus", {"gpus": None, "pci_devices": None}, LOCAL, OK, "simulated devices only; PCI could not", None),
     ("gpus", {"gpus": None, "pci_devices": None}, LIBVIRT, UNKNOWN, "PCI could not be read", None),
@@ -89,20 +90,22 @@ TABLE: list[tuple[str, dict[str, Any], Needs, Result, str, str | None]] = [
     ("virtualisation", {"flags": ()}, LIBVIRT, WARNING, "firmware", None),
     ("virtualisation", {"flags": ("hypervisor",)}, LIBVIRT, WARNING, "host of this guest", None),
     ("kvm", {"kvm": "absent"}, LIBVIRT, WARNING, "no /dev/kvm", "modprobe kvm_amd"),
-    ("kvm", {"kvm": "closed"}, LIBVIRT, WARNING, "closed to you", "usermod -aG kvm"),
+    ("kvm", {"kvm": "closed"}, LIBVIRT, OK, "the system's libvirt opens it", None),
+    ("kvm", {"kvm": "closed"}, SESSION, WARNING, "closed to you", "usermod -aG kvm"),
     ("kvm", {"kvm": None}, LIBVIRT, UNKNOWN, "nobody could tell", None),
     ("nested", {"nested": False}, LIBVIRT, OK, "nothing here needs it", None),
     ("libvirt", {"programs": ("qemu-img", "virsh")}, LIBVIRT, FAILURE, "qemu-system-x86_64 and libvirtd", "qemu-utils"),
     ("libvirt", {"daemons": ()}, LIBVIRT, WARNING, "does not run", "systemctl start libvirtd"),
     ("groups", {"groups": ("kvm",)}, LIBVIRT, FAILURE, "not in the group libvirt", "usermod -aG libvirt"),
-    ("groups", {"groups": ("libvirt",)}, LIBVIRT, WARNING, "not in the group kvm", "usermod -aG kvm"),
+    ("groups", {"groups": ("libvirt",)}, LIBVIRT, OK, "in the group libvirt", None),
+    ("groups", {"groups": ("libvirt",)}, SESSION, FAILURE, "not in the group kvm", "usermod -aG kvm"),
     ("groups", {"groups": (), "root": True}, LIBVIRT, OK, "root needs no groups", None),
     ("iommu", {"iommu_groups": 0}, LIBVIRT, FAILURE, "amd_iommu=on", "update-grub"),
     ("iommu", {"iommu_groups": None}, LIBVIRT, UNKNOWN, "nobody could tell", None),
     ("iommu", {"gpus": (), "pci_devices": (), "iommu_groups": 0}, LIBVIRT, OK, "no GPU to hand", None),
     ("iommu-groups", {"pci_devices": (*ON_PCI, STRANGER)}, LIBVIRT, WARNING, "group 21 with 0000:66", None),
     ("iommu-groups", {"pci_devices": (*ON_PCI, BRIDGE)}, LIBVIRT, OK, "of its own", None),
-    ("locked-memory", {}, Needs(frozenset({"libvirt"}), memory_gb=16), WARNING, "lock 8 MiB", "ulimit -l"),
+    ("locked-memory", {}, SESSION, WARNING, "lock 8 MiB", "ulimit -l"),
     ("cgroup", {"cgroup": "hybrid"}, LIBVIRT, WARNING, "hybrid", "systemd.unified_cgroup_hierarchy=1"),
     ("clock", {"clock_synchronised": False}, EXISTING, WARNING, "munge refuses", "set-ntp true"),
     ("clock", {"clock_synchronised": None}, LIBVIRT, UNKNOWN, "nobody could tell", None),
@@ -182,6 +185,7 @@ global:
 clusters:
   hpc:
     provider: libvirt
+    libvirt: {uri: "qemu:///session"}
     controller: {cpu_cores: 2, memory_gb: 4, disk_gb: 20}
     compute_nodes: {count: 3, cpu_cores: 4, memory_gb: 8, disk_gb: 40, gpu_enabled: true}
   cloud:
@@ -213,4 +217,5 @@ def test_virtual_machines_are_added_up() -> None:
         disk_gb=140,
         devices={"0000:ca:00.0": "GPU-0, NVIDIA A100 80GB"},
         ports={5000: "mlflow"},
+        session=True,
     )

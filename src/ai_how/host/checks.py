@@ -42,6 +42,7 @@ class Needs:
 
     ``cpu_cores``, ``memory_gb`` and ``disk_gb`` are the sums over the virtual machines, 0 without any. ``devices`` maps
     the PCI addresses of GPUs that must be there to their ids. ``ports`` maps ports that the file asks for to services.
+    ``session`` tells that guests are the user's own processes (``qemu:///session``), not the system's.
     """
 
     providers: frozenset[str] = frozenset({"local"})
@@ -50,6 +51,7 @@ class Needs:
     disk_gb: int = 0
     devices: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[int, str] = field(default_factory=dict)
+    session: bool = False
 
 
 @dataclass(frozen=True)

@@ -248,13 +248,12 @@ def user_namespaces(facts: Facts, needs: Needs) -> Check | None:
 
 
 def daemons(facts: Facts, needs: Needs) -> Check | None:
-    """A system's own Slurm or munge disturbs no site, but whoever meets two should know."""
+    """Another Slurm or munge disturbs no site, but whoever meets two should know."""
     theirs = [name for name in facts.machine.system.daemons or () if name.startswith(("slurm", "munge"))]
     if not theirs:
         return None
-    return ok(
-        "daemons", f"the machine runs {listed(theirs)} of its own; a site's have ports and keys of their own"
-    )
+    why = f"{listed(theirs)} run here for somebody else; a site's have ports and keys of their own"
+    return ok("daemons", why)
 
 
 LOCAL: tuple[Judge, ...] = (

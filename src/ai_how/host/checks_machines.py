@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ai_how.host.checks import Check, Facts, Judge, Needs, Result, failure, listed, ok, unknown, warning
+from ai_how.host.checks import Check, Facts, Judge, Needs, failure, listed, ok, unknown, warning
 from ai_how.host.checks_local import LOCAL
 from ai_how.host.machine import UNLIMITED
 
@@ -44,6 +44,8 @@ def kvm(facts: Facts, needs: Needs) -> Check | None:
         return unknown("kvm", "nobody could tell whether /dev/kvm is there")
     if state == "absent":
         return warning("kvm", f"there is no /dev/kvm: {_TCG}", f"sudo modprobe {_kvm_module(facts)}")
+    if state == "closed" and not needs.session:
+        return ok("kvm", "/dev/kvm is closed to you; the system's libvirt opens it for its guests")
     if state == "closed":
         return warning("kvm", "/dev/kvm is closed to you", "sudo usermod -aG kvm $USER")
     return ok("kvm", "/dev/kvm can be opened; whether a guest boots, only booting one shows")
@@ -139,29 +141,27 @@ def libvirt_programs(facts: Facts, needs: Needs) -> Check | None:
 
 
 def groups(facts: Facts, needs: Needs) -> Check | None:
-    system = facts.machine.system
+    """The system's libvirt is spoken to by the group libvirt; guests of one's own open /dev/kvm themselves."""
+    system, wanted = facts.machine.system, "kvm" if needs.session else "libvirt"
     if system.root:
         return ok("groups", "root needs no groups")
     if system.groups is None:
         return unknown("groups", "nobody could tell your groups")
-    missing = [name for name in ("libvirt", "kvm") if name not in system.groups]
-    if missing:
-        why = f"you are not in the {'groups' if len(missing) > 1 else 'group'} {listed(missing)}"
-        mend = f"sudo usermod -aG {','.join(missing)} $USER"
-        result = Result.FAILURE if "libvirt" in missing else Result.WARNING
-        return Check("groups", result, f"{why}; a new membership counts from the next login", mend)
-    return ok("groups", "you are in libvirt and kvm")
+    if wanted not in system.groups:
+        why = f"you are not in the group {wanted}; a new membership counts from the next login"
+        return failure("groups", why, f"sudo usermod -aG {wanted} $USER")
+    return ok("groups", f"you are in the group {wanted}")
 
 
 def locked_memory(facts: Facts, needs: Needs) -> Check | None:
-    """A guest with a GPU has all its memory locked; libvirt as root raises the limit itself."""
+    """A guest with a GPU has all its memory locked; the system's libvirt raises the limit itself."""
     system = facts.machine.system
-    if not facts.machine.nvidia_on_pci or not needs.memory_gb or system.root or system.limits is None:
+    if not needs.session or not facts.machine.nvidia_on_pci or system.limits is None:
         return None
     if system.limits.memlock != UNLIMITED and system.limits.memlock < needs.memory_gb * _GIB:
         why = (
-            f"you may lock {system.limits.memlock // 2**20} MiB of memory; guests of a session's libvirt with a GPU "
-            "lock all of theirs (the system's libvirt raises the limit itself)"
+            f"you may lock {system.limits.memlock // 2**20} MiB of memory; "
+            "guests with a GPU lock all of theirs"
         )
         return warning("locked-memory", why, "ulimit -l unlimited")
     return ok("locked-memory", "memory can be locked for guests with a GPU")

@@ -25,6 +25,14 @@ def needs_of(spec: SiteSpec) -> Needs:
         # A cluster elsewhere has its GPUs there: only virtual machines are given this machine's.
         devices=dict(_devices(spec)) if "libvirt" in providers.values() else {},
         ports={port: name for name, port in ports.items() if port is not None},
+        session=any(_session(spec, name) for name in providers),
+    )
+
+
+def _session(spec: SiteSpec, cluster: str) -> bool:
+    found = getattr(spec.clusters, cluster)
+    return (
+        found.provider == "libvirt" and found.libvirt is not None and found.libvirt.uri.endswith("/session")
     )
 
 
