@@ -146,9 +146,15 @@ def journal_at(path: Path) -> Journal:
 
 
 def unfinished(folders: Folders) -> tuple[Path, ...]:
-    """Journals of commands that were cut off, or could not put back what they had changed."""
-    found = sorted((folders.home / "gpu").glob("*-gpu-*.json"))
-    return tuple(path for path in found if journal_at(path).outcome in ("begun", "not restored"))
+    """Journals of commands that were cut off, or could not put back what they had changed, or cannot be read."""
+    return tuple(path for path in sorted((folders.home / "gpu").glob("*-gpu-*.json")) if not _settled(path))
+
+
+def _settled(path: Path) -> bool:
+    try:
+        return journal_at(path).outcome not in ("begun", "not restored")
+    except AiHowError:
+        return False
 
 
 def _cutting(
