@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from ai_how.cli import COMMANDS
 from ai_how.host.recorded import InventoryFile
+from ai_how.spec.checks import CHECKS
 from ai_how.spec.model import SiteSpec
 from ai_how.spec.recipe import Recipe
 from ai_how.spec.template import laptop
@@ -90,10 +91,9 @@ def cluster_yaml() -> str:
             "`HH:MM:SS`, `D-HH`, `D-HH:MM`, `D-HH:MM:SS`), in quotes.",
             *tables(SiteSpec),
             "## What is checked across keys",
-            "- A partition cannot span more nodes than there are, or be listed twice; `default_partition` must be "
-            "one of them.\n"
-            "- No `max_time` of a partition is above `max_job_time`.\n"
-            "- No two services ask for the same port, and nobody else on this machine may listen on it.\n"
+            "\n".join(f"- {(check.run.__doc__ or '').strip().splitlines()[0]}" for check in CHECKS),
+            "## What is checked against this machine",
+            "- Nobody else on this machine listens on a port that the file asks for.\n"
             "- More CPUs or memory than the machine has is allowed, with a warning: emulation oversubscribes.\n"
             "- More simulated devices a node than the machine has character devices for is refused.",
         ]

@@ -17,7 +17,7 @@ _NODES: Path = (*_HPC, "compute_nodes")
 
 
 def groups(spec: SiteSpec) -> Iterator[Found]:
-    """Several groups have names, and no two nodes the same."""
+    """Where there are several node groups each has a name, and no two nodes have the same."""
     several = isinstance(spec.clusters.hpc.compute_nodes, tuple)
     first: dict[str, str] = {}
     nodes: dict[str, str] = {}
@@ -52,7 +52,7 @@ def unnamed(spec: SiteSpec) -> bool:
 
 
 def partitions(spec: SiteSpec) -> Iterator[Found]:
-    """Partitions differ, span nodes that exist, and the default is one of them."""
+    """Partitions differ, span groups and nodes that exist, and the default partition is one of them."""
     slurm = spec.clusters.hpc.slurm_config
     names = [partition.name for partition in slurm.partitions]
     for index, partition in enumerate(slurm.partitions):
@@ -93,7 +93,7 @@ def _unknown_groups(spec: SiteSpec, partition: Partition, path: Path) -> Iterato
 
 
 def times(spec: SiteSpec) -> Iterator[Found]:
-    """Time limits nest: a default within its limit, a partition's within the cluster's."""
+    """Time limits nest: a default within its limit, a partition's limit within `max_job_time`."""
     slurm = spec.clusters.hpc.slurm_config
     longest = walltime.seconds(slurm.max_job_time)
     if walltime.seconds(slurm.default_job_time) > longest:
