@@ -156,6 +156,8 @@ class Functions:
 
     def nvmlDeviceGetGpuInstances(self, handle: Any, profile_id: int, found: Any, count: Any) -> None:
         gpu = self._gpu(handle)
+        if gpu.mig is None or not gpu.mig.current:
+            raise NvmlError("list", self._binding.NVML_ERROR_NOT_SUPPORTED, "Not Supported")
         there = [each for each in self._nvml.instances(gpu.uuid) if each.profile_id == profile_id]
         if count._obj.value < len(there):
             raise NvmlError("list", INSUFFICIENT_SIZE, "Insufficient Size")

@@ -150,7 +150,8 @@ def test_ampere_needs_a_reset_to_switch_and_hopper_does_not(
 ) -> None:
     off = MigMode(current=False, pending=False)
     nvml = opened(mig=off, compute_capability=capability)
-    assert nvml.gpus()[0].instances == ()
+    assert nvml.gpus()[0].instances == () == nvml.instances("GPU-0")
+    assert nvml.instances("GPU-1") == ()
     assert nvml.set_mig_mode("GPU-0", True) == MigMode(current=current, pending=True)
     assert nvml.mig_mode("GPU-0") == MigMode(current=current, pending=True)
 

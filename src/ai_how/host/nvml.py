@@ -60,7 +60,10 @@ class Nvml(Protocol):
         """The state of MIG; None for a device that cannot do it."""
 
     def instances(self, device: str) -> tuple[InstanceFound, ...]:
-        """The GPU instances that exist, by start. Raises with ``NO_PERMISSION`` for whoever may not see them."""
+        """The GPU instances that exist, by start; none where MIG is off.
+
+        Raises with ``NO_PERMISSION`` for whoever may not see them.
+        """
 
     def processes(self, device: str) -> tuple[ProcessFound, ...]:
         """What runs on the device and on its instances now."""

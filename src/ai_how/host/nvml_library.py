@@ -79,7 +79,9 @@ class LibraryNvml:
 
     def instances(self, device: str) -> tuple[InstanceFound, ...]:
         handle = self._handle(device)
-        return self._instances(handle, self._profiles(handle))
+        mode = self._mig_mode(handle)
+        # Without MIG the library refuses the question; the answer is known all the same.
+        return self._instances(handle, self._profiles(handle)) if mode and mode.current else ()
 
     def processes(self, device: str) -> tuple[ProcessFound, ...]:
         return self._processes(self._handle(device))
