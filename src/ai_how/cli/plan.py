@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     site_arguments(parser)
     json_argument(parser)
+    parser.add_argument("--steps", action="store_true", help="show the steps alone")
     parser.add_argument("--all", action="store_true", help="show the steps that need nothing, too")
     parser.add_argument(
         "--inventory", type=Path, metavar="FILE", help="take the machine in this file instead of this one"
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         steps = {"steps": [step.as_json() for step in plan.steps], "changes": len(plan.work)}
         print_json({**overview.as_json(), **steps, "warnings": site.warnings()})
         return 0
-    _show_overview(site, overview)
+    if not args.steps:
+        _show_overview(site, overview)
     for warning in site.warnings():
         err.print(f"[yellow]warning:[/] {warning}")
     # What no provider does yet is refused only now, so that the whole picture is seen first.
