@@ -182,6 +182,19 @@ def test_explain_says_how_many_more_fit(place: Path, capsys: pytest.CaptureFixtu
     assert "2 more of 2g.20gb fit beside all that the file asks for." in capsys.readouterr().out
 
 
+def test_explain_says_what_stands_in_the_way(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = place / "cluster.yaml"
+    file.write_text(file.read_text().replace("mig_slices: {hpc: 4,", "mig_slices: {hpc: 5,"))
+    assert main(["gpu", "explain"]) == 0
+    out = capsys.readouterr().out
+    assert "It does not fit: mig_slices.hpc (5 of" in out and "The nearest that fits: " in out
+    assert "Without mig_slices.cloud all the rest fits." in out
+    assert main(["gpu", "explain", "mig_slices.hpc"]) == 0
+    assert "Alone it fits." in capsys.readouterr().out
+    assert main(["gpu", "explain", "whole_gpus.cloud"]) == 0
+    assert "not because of whole_gpus.cloud" in capsys.readouterr().out
+
+
 def test_explain_knows_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gpu", "explain", "9g.90gb"]) == 8
     assert "mig_slices.hpc" in capsys.readouterr().err

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import err, file_of, json_argument, out, print_json, site_arguments, site_of
 from ai_how.errors import UsageError
 
 if TYPE_CHECKING:
@@ -183,9 +183,13 @@ def draw(lines: Iterable[tuple[Span, ...]]) -> None:
 
 
 def _explain(args: argparse.Namespace) -> int:
+    from ai_how.run.files import read_whole
     from ai_how.site.gpu_answers import answer
+    from ai_how.spec import parse
 
-    told = answer(site_of(args).file.spec, _machine(args), args.what)
+    # A file whose demands do not fit is no mistake here: it is what people ask about.
+    path = file_of(args)
+    told = answer(parse(read_whole(path), str(path)).spec, _machine(args), args.what)
     if args.json:
         print_json(told.facts)
         return 0
