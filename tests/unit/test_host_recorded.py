@@ -139,3 +139,6 @@ def test_a_plan_takes_what_the_file_says_and_else_what_is_here() -> None:
     here = Inventory("box", "ann", False, 8, 16 * GIB, 100 * GIB, (Path("/dev/tty1"),))
     there = as_inventory(parse_inventory(BY_HAND, "box.yaml"), here)
     assert (there.memory, there.cpus, there.devices) == (64 * GIB, 8, here.devices)
+    assert there.loopback_name
+    dgx = as_inventory(read_inventory(EXAMPLES / "dgx-h100.yaml"), here)
+    assert (dgx.hostname, dgx.cpus, dgx.loopback_name) == ("dgx", 224, False)

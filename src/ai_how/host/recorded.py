@@ -117,12 +117,13 @@ def save_inventory(machine: Machine, path: Path) -> None:
 
 def as_inventory(machine: Machine, here: Inventory) -> Inventory:
     """The few facts that a plan needs, of ``machine`` instead of this one; what it does not say stays as it is here."""
-    cpus = machine.cpus
+    cpus, address = machine.cpus, machine.system.own_address
     return replace(
         here,
         hostname=machine.hostname or here.hostname,
         cpus=(cpus.usable or cpus.threads) if cpus else here.cpus,
         memory=round(machine.memory_gb * GIB) if machine.memory_gb is not None else here.memory,
+        loopback_name=here.loopback_name if address is None else address == "127.0.0.1",
         disk_free=round(machine.disk_free_gb * GIB) if machine.disk_free_gb is not None else here.disk_free,
     )
 
