@@ -50,6 +50,14 @@ def test_memory_slices_are_drawn_to_scale(model: str, slices: int, unit: int) ->
             assert edges == [unit * place for place in range(slices + 1) if place not in taken]
 
 
+@pytest.mark.parametrize("slices", [2, 3, 6, 7, 16, 24])
+def test_any_number_of_memory_slices_can_be_drawn(slices: int) -> None:
+    device = Device("GPU-0", replace(kind("a100"), memory_slices=slices))
+    box = draw.text([device], [granted("hpc", "GPU-0", 0, "1g.10gb")], Placement(())).splitlines()[1:5]
+    assert len({len(line) for line in box}) == 1 and len(box[0]) <= 80
+    assert {line.count(sign) for line, sign in zip(box, "┬││┴", strict=True)} == {slices - 1, slices + 1}
+
+
 def test_cells_cover_a_device_without_gap_or_overlap() -> None:
     for device in DEVICES:
         place = 0

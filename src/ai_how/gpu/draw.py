@@ -157,7 +157,7 @@ def _box(device: Device, shown: Sequence[Cell], known: Mapping[str, int]) -> Ite
 
 def _words(cell: Cell, number: int | None, part: int, width: int) -> str:
     if cell.owner is None or number is None:
-        return "free".center(width) if part == 0 else "·" * width
+        return _cut("free", width).center(width) if part == 0 else "·" * width
     if part == 0:
         return _cut(f"{cell.what}{' kept' if cell.kept and width > 18 else ''}", width).ljust(width)
     return _cut(f"{key_of(number)} {cell.owner}", width).ljust(width)
