@@ -93,13 +93,20 @@ def holdings(devices: Iterable[Device]) -> dict[str, list[tuple[Device, int, str
     return found
 
 
+def widespread(devices: Iterable[Device]) -> frozenset[str]:
+    """The consumers whose work runs in more than one place: they are disturbed once, however many they lose."""
+    running = Counter(consumer for consumer, held in holdings(devices).items() for *_, runs in held if runs)
+    return frozenset(consumer for consumer, count in running.items() if count > 1)
+
+
 def gather(devices: Sequence[Device], demands: Sequence[Demand], *, apart: bool) -> tuple[Ask, ...]:
     """The demands in groups of alike ones, in the order in which each kind first comes.
 
     Consumers are forgotten where that changes nothing: when they hold nothing, or nothing but what their one demand
-    takes. With ``apart``, consumers whose work runs are kept apart, so that it can be told who is disturbed.
+    takes. With ``apart``, consumers whose work runs in several places are kept apart: each counts once as disturbed.
     """
     held = holdings(devices)
+    wide = widespread(devices) if apart else frozenset()
     of_consumer = Counter(demand.consumer for demand in demands)
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, demand in enumerate(demands):
@@ -108,7 +115,7 @@ def gather(devices: Sequence[Device], demands: Sequence[Demand], *, apart: bool)
             of_consumer[demand.consumer] > 1
             or demand.start is not None
             or (demand.spreading == "spread" and demand.count > 1)
-            or (apart and any(running for *_, running in mine))
+            or demand.consumer in wide
             or sum(content(demand, device, start, name) for device, start, name, _ in mine) > demand.count
         )
         spread = demand.spreading == "spread" and demand.count > 1

@@ -58,7 +58,22 @@ def placement(
     ]
     left = sorted(place.slice for place in places if place.left and place.slice is not None)
     ids = sorted(remains, key=natural)
-    return Placement(tuple(grants), solution.disturbed, {name: remains[name] for name in ids}, tuple(left))
+    return Placement(
+        tuple(grants), _disturbed(groups, places), {name: remains[name] for name in ids}, tuple(left)
+    )
+
+
+def _disturbed(groups: Sequence[Group], places: Sequence[Place]) -> tuple[str, ...]:
+    """The consumers that lose a slice, or a whole device, on which their work runs."""
+    stays = {(place.device.id, place.start, place.profile) for place in places if place.keeper or place.left}
+    lost: set[str] = set()
+    for group in groups:
+        for device in group.devices:
+            running = [(h.slice.start, h.slice.profile, h.consumer) for h in device.held if h.running]
+            if device.whole_running:
+                running.append((ALL, WHOLE, device.whole_for))
+            lost |= {who for start, name, who in running if who and (device.id, start, name) not in stays}
+    return tuple(sorted(lost))
 
 
 def _deal(number: int, group: Group, solution: Solution, remains: dict[str, str | None]) -> list[Place]:
@@ -151,14 +166,10 @@ def _hand_out(
     room = {member: demands[member].count for member in ask.members}
     rest = []
     for place in sorted(places, key=lambda place: place.key):
-        own = [
-            m
-            for m in ask.members
-            if place.keeper is not None and demands[m].consumer == place.keeper and room[m]
-        ]
-        if own:
-            of_demand[own[0]].append(place)
-            room[own[0]] -= 1
+        own = _own(ask, place.keeper, demands, room) if place.keeper is not None else None
+        if own is not None:
+            of_demand[own].append(place)
+            room[own] -= 1
         else:
             rest.append(place)
     turns: Iterator[int]
@@ -168,6 +179,12 @@ def _hand_out(
         turns = (member for member, count in room.items() for _ in range(count))
     for place, member in zip(rest, turns, strict=False):
         of_demand[member].append(place)
+
+
+def _own(ask: Ask, keeper: str, demands: Sequence[Demand], room: Mapping[int, int]) -> int | None:
+    return next(
+        (member for member in ask.members if room[member] and demands[member].consumer == keeper), None
+    )
 
 
 def _settle(demands: Sequence[Demand], of_demand: dict[int, list[Place]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ai_how.gpu.ask import WHOLE, Ask, content, good, profiles_of
+from ai_how.gpu.ask import WHOLE, Ask, content, good, profiles_of, widespread
 from ai_how.gpu.geometry import State, free_starts, largest, rank, states
 from ai_how.gpu.model import Demand, Device, Kind, Profile
 
@@ -74,9 +74,9 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def slots_of(
-    device: Device, asks: Sequence[Ask], demands: Sequence[Demand], *, apart: bool
+    device: Device, asks: Sequence[Ask], consumers: Sequence[frozenset[str]], apart: frozenset[str]
 ) -> tuple[Slot, ...]:
-    """The places on a device that matter by themselves."""
+    """The places on a device that matter by themselves; ``consumers`` are those of each ask."""
     slots: dict[tuple[int, str], Slot] = {}
     there = [(held.slice.start, held.slice.profile, held.consumer, held.running) for held in device.held]
     if device.whole_for is not None:
@@ -85,12 +85,10 @@ def slots_of(
         keepers = tuple(
             ask.number
             for ask in asks
-            if consumer is not None
-            and (ask.consumer == consumer or (ask.consumer is None and consumer in _consumers(ask, demands)))
-            and content(ask.first, device, start, profile)
+            if consumer in consumers[ask.number] and content(ask.first, device, start, profile)
         )
         running = running and consumer is not None
-        named = consumer if apart and running else None
+        named = consumer if running and consumer in apart else None
         slots[start, profile] = Slot(start, profile, keepers, (), True, running, named)
     for ask in asks:
         wanted = good(ask.first, device)
@@ -98,17 +96,16 @@ def slots_of(
             place = (ask.first.start, wanted)
             slot = slots.get(place) or Slot(*place)
             slots[place] = _pin(slot, ask.number)
-    return tuple(slots[place] for place in sorted(slots))
+    taken = {good(ask.first, device) for ask in asks}
+    return tuple(
+        slot for _, slot in sorted(slots.items()) if slot.running or slot.profile in taken or slot.asks
+    )
 
 
 def _pin(slot: Slot, number: int) -> Slot:
     return Slot(
         slot.start, slot.profile, slot.asks, (*slot.pinned, number), slot.held, slot.running, slot.consumer
     )
-
-
-def _consumers(ask: Ask, demands: Sequence[Demand]) -> frozenset[str]:
-    return frozenset(demands[member].consumer for member in ask.members)
 
 
 @lru_cache(maxsize=512)
@@ -150,18 +147,20 @@ def groups(
     """The devices in groups of alike ones."""
     pinned = {demand.device for demand in demands if demand.device is not None}
     single = any(ask.spread for ask in asks)
+    consumers = [frozenset(demands[member].consumer for member in ask.members) for ask in asks]
+    wide = widespread(devices) if apart else frozenset()
     found: dict[tuple[object, ...], list[Device]] = {}
     slots: dict[tuple[object, ...], tuple[Slot, ...]] = {}
     for device in sorted(devices, key=lambda device: natural(device.id)):
-        mine = slots_of(device, asks, demands, apart=apart)
+        mine = slots_of(device, asks, consumers, wide)
         own = device.id in pinned or (single and bool(mine))
         key = (device.kind.key, id(device.kind), device.allowed, device.mig, mine, device.id if own else None)
         found.setdefault(key, []).append(device)
         slots[key] = mine
-    return tuple(_group(tuple(alike), slots[key], asks) for key, alike in found.items())
+    return tuple(_group(tuple(alike), slots[key], asks, quiet=not apart) for key, alike in found.items())
 
 
-def _group(alike: tuple[Device, ...], slots: tuple[Slot, ...], asks: Sequence[Ask]) -> Group:
+def _group(alike: tuple[Device, ...], slots: tuple[Slot, ...], asks: Sequence[Ask], *, quiet: bool) -> Group:
     device = alike[0]
     goods = {ask.number: wanted for ask in asks if (wanted := good(ask.first, device)) is not None}
     caps: Counter[str] = Counter()
@@ -172,12 +171,14 @@ def _group(alike: tuple[Device, ...], slots: tuple[Slot, ...], asks: Sequence[As
             caps[slot.profile] += 1
     allowed = profiles_of(device)
     relevant = tuple(profile for profile in device.kind.profiles if caps[profile.name])
+    must = frozenset(number for number, slot in enumerate(slots) if quiet and slot.running)
     places = tuple((slot.start, slot.profile) for slot in slots)
     possible = patterns(device.kind, allowed, relevant, places, bool(caps[WHOLE]), empty_worth(device))
     kept = tuple(
         pattern
         for pattern in possible
-        if all(count <= caps[name] for name, count in pattern.counts.items())
+        if must <= pattern.slots
+        and all(count <= caps[name] for name, count in pattern.counts.items())
         and _only_held(pattern, slots, allowed)
     )
     return Group(alike, slots, goods, kept)

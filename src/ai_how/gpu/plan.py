@@ -7,12 +7,13 @@ which of them is an integer program, solved for one objective after another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ai_how.gpu.ask import gather, holdings
+from ai_how.gpu.ask import Ask, gather, holdings
 from ai_how.gpu.conflict import bare, conflict
 from ai_how.gpu.deal import placement
 from ai_how.gpu.model import Conflict, Demand, Device, Placement
-from ai_how.gpu.pattern import groups
+from ai_how.gpu.pattern import Group, groups
 from ai_how.gpu.solve import Model
 
 
@@ -47,7 +48,26 @@ def fits(devices: Sequence[Device], demands: Sequence[Demand]) -> bool:
 
 
 def _attempt(devices: Sequence[Device], demands: Sequence[Demand], *, apart: bool) -> Placement | None:
+    """The best placement; without ``apart`` the best that disturbs nobody. None when there is none."""
+    # What is held and idle stands in nobody's way: the goals are sought without it, which is a far smaller program.
+    model, alike, asks = _model([_running(device) for device in devices], demands, apart=apart)
+    goals = model.goals()
+    if goals is None:
+        return None
+    model, alike, asks = _model(devices, demands, apart=apart)
+    return placement(alike, asks, demands, model.best(goals))
+
+
+def _model(
+    devices: Sequence[Device], demands: Sequence[Demand], *, apart: bool
+) -> tuple[Model, Sequence[Group], Sequence[Ask]]:
     asks = gather(devices, demands, apart=apart)
     alike = groups(devices, demands, asks, apart=apart)
-    solution = Model(alike, asks, quiet=not apart).best()
-    return None if solution is None else placement(alike, asks, demands, solution)
+    return Model(alike, asks, quiet=not apart), alike, asks
+
+
+def _running(device: Device) -> Device:
+    held = tuple(held for held in device.held if held.running and held.consumer is not None)
+    if len(held) == len(device.held) and device.whole_running == (device.whole_for is not None):
+        return device
+    return replace(device, held=held, whole_for=device.whole_for if device.whole_running else None)

@@ -36,22 +36,33 @@ class Columns:
     by_pattern: dict[tuple[int, int, int], int] = field(default_factory=dict)
     #: (group, pattern or -1, ask): on how many devices a spread ask is.
     hosts: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    #: consumer: whether its work is disturbed.
-    disturbed: dict[str, int] = field(default_factory=dict)
+    #: consumer, or (group, slot) where it runs nowhere else: whether, or on how many devices, its work is disturbed.
+    disturbed: dict[str | tuple[int, int], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Solution:
-    """How many there are of each; the keys are those of ``Columns``. ``disturbed`` are consumers."""
+    """How many there are of each; the keys are those of ``Columns``."""
 
     used: dict[tuple[int, int], int]
     taken: dict[tuple[int, int], int]
     slot: dict[tuple[int, int, int], int]
     left: dict[tuple[int, int], int]
     by_pattern: dict[tuple[int, int, int], int]
-    disturbed: tuple[str, ...]
     #: The whole of what each ask got, by its number.
     met: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What the best placement reaches: consumers disturbed, hosts of spread demands, devices in use, the value of the
+    largest slice that could still be placed, and the sum of those values over all devices."""
+
+    disturbed: int
+    hosts: int
+    opened: int
+    top: int
+    room: int
 
 
 class Model:
@@ -81,7 +92,7 @@ class Model:
                 balance[name][columns.used[number, index]] = -count
         for ask, name in group.goods.items():
             if self.asks[ask].first.start is None and name in balance:
-                most = sum(max(p.counts.get(name, 0) for p in group.patterns) for _ in group.devices)
+                most = size * max(pattern.counts.get(name, 0) for pattern in group.patterns)
                 columns.taken[number, ask] = column = program.column(min(most, self.asks[ask].units))
                 balance[name][column] = 1
                 self._met[ask][column] = 1
@@ -109,10 +120,12 @@ class Model:
             given[column] = stays[column] = 1
             if self.quiet:
                 program.row(stays, size, size)
-            elif slot.consumer is not None:
-                if slot.consumer not in columns.disturbed:
-                    columns.disturbed[slot.consumer] = program.column(1)
-                program.row({**stays, columns.disturbed[slot.consumer]: size}, size, INFINITE)
+            else:
+                who = slot.consumer or (number, index)
+                if who not in columns.disturbed:
+                    columns.disturbed[who] = program.column(1 if slot.consumer else size)
+                factor = size if slot.consumer else 1
+                program.row({**stays, columns.disturbed[who]: factor}, size, INFINITE)
         if given:
             program.row({**{column: -factor for column, factor in there.items()}, **given}, -INFINITE, 0)
             balance[slot.profile].update(given)
@@ -142,41 +155,63 @@ class Model:
                     program.row({host: 1, columns.used[number, index]: -alike}, -INFINITE, 0)
                     here[taken] = 1.0
             program.row(here, 0, 0)
-        for index, pattern in enumerate(group.patterns) if size > 1 else ():
+        for index, pattern in enumerate(group.patterns) if spread and size > 1 else ():
             for name, count in pattern.counts.items():
                 takers = {columns.by_pattern[number, index, a]: 1.0 for a in spread if group.goods[a] == name}
                 program.row({**takers, columns.used[number, index]: -count}, -INFINITE, 0)
 
     # --- objectives -----------------------------------------------------------------------------------------------
 
-    def best(self) -> Solution | None:
-        """The best of all placements by the objectives in their order; None when the demands cannot be met."""
-        program, columns = self.program, self.columns
-        disturbed = dict.fromkeys(columns.disturbed.values(), 1.0)
-        hosts = dict.fromkeys(columns.hosts.values(), 1.0)
+    def goals(self) -> Goals | None:
+        """What the best placement reaches in all but the last objective; None when the demands cannot be met."""
+        program = self.program
         values: list[int] | None = None
-        for objective, sense in ((disturbed, LEAST), (hosts, GREATEST), (self._opened(), LEAST)):
+        totals = []
+        for objective, sense in ((self._lost(), LEAST), (self._hosts(), GREATEST), (self._opened(), LEAST)):
             if objective or values is None:
                 values = program.best(objective, sense)
                 if values is None:
                     return None
-                program.keep(objective, values)
+            totals.append(program.keep(objective, values) if objective else 0)
         assert values is not None
-        values = self._room(values)
-        if held := self._held():
-            values = program.best(held, GREATEST)
-            assert values is not None
-        return self._solution(values)
+        by_value = self._by_value()
+        top = max(value for value, same in by_value.items() if any(values[column] for column in same))
+        if sum(len(group.devices) for group in self.groups) > 1:
+            for value in sorted(by_value, reverse=True):
+                if value <= top:
+                    break
+                reached = self._reaching(value)
+                found = self._best(reached, GREATEST)
+                if any(found[column] for column in reached):
+                    top = value
+            program.row(self._reaching(top), 1, INFINITE)
+        everywhere = self._everywhere()
+        room = program.keep(everywhere, self._best(everywhere, GREATEST)) if everywhere else 0
+        return Goals(totals[0], totals[1], totals[2], top, room)
+
+    def best(self, goals: Goals) -> Solution:
+        """The placement that reaches these goals and keeps most of what is there."""
+        program = self.program
+        for objective, total in (
+            (self._lost(), goals.disturbed),
+            (self._hosts(), goals.hosts),
+            (self._opened(), goals.opened),
+            (self._everywhere(), goals.room),
+        ):
+            if objective:
+                program.row(objective, total, total)
+        if sum(len(group.devices) for group in self.groups) > 1:
+            program.row(self._reaching(goals.top), 1, INFINITE)
+        return self._solution(self._best(self._held() or self._opened(), GREATEST))
 
     def most(self) -> Solution:
         """As many units as can be met together; of several such choices, the one with most of the earlier asks."""
         objective = {column: 1.0 for terms in self._met.values() for column in terms}
-        values = self._next(objective)
+        self.program.keep(objective, self._best(objective, GREATEST))
         earlier = {
             column: float(len(self.asks) - ask) for ask, terms in self._met.items() for column in terms
         }
-        values = self._best(earlier, GREATEST)
-        return self._solution(values)
+        return self._solution(self._best(earlier, GREATEST))
 
     def takers(self, ask: int) -> dict[int, float]:
         """The columns that count what one ask takes."""
@@ -193,29 +228,24 @@ class Model:
             if self.groups[number].patterns[index].counts
         }
 
-    def _room(self, values: list[int]) -> list[int]:
-        """The largest slice that could still be placed anywhere, then on every device."""
-        by_value: dict[int, list[int]] = defaultdict(list)
-        for (number, index), column in self.columns.used.items():
-            by_value[self.groups[number].patterns[index].value].append(column)
-        if len(by_value) == 1:
-            return values
-        if sum(len(group.devices) for group in self.groups) > 1:
-            reached: dict[int, float] = {}
-            for value in sorted(by_value, reverse=True)[:-1]:
-                reached |= dict.fromkeys(by_value[value], 1.0)
-                if not any(values[column] for column in reached):
-                    values = self._best(reached, GREATEST)
-                if any(values[column] for column in reached):
-                    self.program.row(reached, 1, INFINITE)
-                    break
-        everywhere = {column: float(value) for value, same in by_value.items() for column in same if value}
-        return self._next(everywhere)
+    def _lost(self) -> dict[int, float]:
+        return dict.fromkeys(self.columns.disturbed.values(), 1.0)
 
-    def _next(self, objective: dict[int, float]) -> list[int]:
-        values = self._best(objective, GREATEST)
-        self.program.keep(objective, values)
-        return values
+    def _hosts(self) -> dict[int, float]:
+        return dict.fromkeys(self.columns.hosts.values(), 1.0)
+
+    def _by_value(self) -> dict[int, list[int]]:
+        """The columns of patterns by how large a slice could still be placed."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for (number, index), column in self.columns.used.items():
+            found[self.groups[number].patterns[index].value].append(column)
+        return found
+
+    def _reaching(self, top: int) -> dict[int, float]:
+        return {column: 1.0 for value, same in self._by_value().items() if value >= top for column in same}
+
+    def _everywhere(self) -> dict[int, float]:
+        return {column: float(value) for value, same in self._by_value().items() if value for column in same}
 
     def _best(self, objective: dict[int, float], sense: int) -> list[int]:
         values = self.program.best(objective, sense)
@@ -246,6 +276,5 @@ class Model:
             some(columns.slot),
             some(columns.left),
             some(columns.by_pattern),
-            tuple(sorted(some(columns.disturbed))),
             {ask.number: sum(values[column] for column in self._met[ask.number]) for ask in self.asks},
         )
