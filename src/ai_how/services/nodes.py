@@ -24,7 +24,6 @@ class EmulatedNode:
     cpus: int
     memory_gb: int
     devices: Mapping[str, int]
-    cluster: str = "hpc"
 
 
 def node_names(spec: SiteSpec) -> tuple[str, ...]:
@@ -34,18 +33,16 @@ def node_names(spec: SiteSpec) -> tuple[str, ...]:
 
 def nodes_of(spec: SiteSpec, allocation: Allocation) -> Iterator[EmulatedNode]:
     """Every emulated node with what it has: devices of its own, and its part of the allocation."""
-    for group in spec.clusters.hpc.groups:
-        own = {device.model: device.count for device in group.devices}
-        for name in group.node_names:
-            yield EmulatedNode(name, group.cpu_cores, group.memory_gb, Counter(own) + given(allocation, name))
+    for members in spec.clusters.hpc.groups:
+        own = Counter({device.model: device.count for device in members.devices})
+        for name in members.node_names:
+            yield EmulatedNode(name, members.cpu_cores, members.memory_gb, own + given(allocation, name))
     workers = spec.clusters.cloud.worker_nodes
     if workers is None or workers.gpu_workers is None:
         return
-    group_of_cloud = workers.gpu_workers
+    group = workers.gpu_workers
     for name in cloud_gpu_nodes(spec):
-        yield EmulatedNode(
-            name, group_of_cloud.cpu_cores, group_of_cloud.memory_gb, given(allocation, name), CLOUD
-        )
+        yield EmulatedNode(name, group.cpu_cores, group.memory_gb, given(allocation, name))
 
 
 def given(allocation: Allocation, node: str) -> Counter[str]:
