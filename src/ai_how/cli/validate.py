@@ -1,24 +1,100 @@
-"""Check cluster.yaml without changing anything; every mistake is reported at once."""
+"""Check cluster.yaml without changing anything; every mistake is reported at once.
+
+--fix repairs what has one right answer (a misspelt key, a number in quotes, a profile by its name on another card),
+shows the difference and checks the outcome. Comments, order and layout stay. --dry-run only shows it.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import (
+    err,
+    file_of,
+    json_argument,
+    out,
+    print_diff,
+    print_json,
+    site_arguments,
+    site_of,
+)
+from ai_how.errors import SpecError, UsageError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     site_arguments(parser)
+    parser.add_argument("--fix", action="store_true", help="repair what has one right answer, in the file")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with --fix: show the repairs, and change nothing"
+    )
     json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    site = site_of(args)
+    if args.dry_run and not args.fix:
+        raise UsageError("--dry-run is for --fix: without it nothing is changed anyway")
+    facts, text = _fix(args) if args.fix else ({}, "")
+    if args.dry_run:
+        return _report(args, facts, text)
+    try:
+        site = site_of(args)
+    except SpecError as error:
+        if not args.fix and (repairs := _repairs(args)):
+            error.todo = f"`ai-how validate --fix` makes {repairs} and shows what; correct the rest by hand."
+        raise
     warnings = site.warnings()
     if args.json:
-        print_json({"valid": True, "name": site.file.spec.name, "warnings": warnings})
+        print_json({"valid": True, "name": site.file.spec.name, "warnings": warnings} | facts)
         return 0
     for warning in warnings:
         err.print(f"[yellow]warning:[/] {warning}")
     out.print(f"{site.file.name} is valid: the site '{site.file.spec.name}'")
     return 0
+
+
+def _fix(args: argparse.Namespace) -> tuple[dict[str, object], str]:
+    """Repair the file; what was done is printed, or for --json returned, with the text as it is now."""
+    from ai_how.gpu.fixes import profiles
+    from ai_how.run.files import read_whole, rewrite_whole
+    from ai_how.spec.document import unified
+    from ai_how.spec.fix import fix
+
+    path = file_of(args)
+    text = read_whole(path)
+    fixed = fix(text, str(path), (profiles,))
+    if fixed.text != text and not args.dry_run:
+        rewrite_whole(path, fixed.text)
+    difference = unified(text, fixed.text, str(path))
+    if not args.json:
+        print_diff(difference)
+        for words in fixed.done:
+            out.print(f"[green]{'would repair' if args.dry_run else 'repaired'}[/] ", end="")
+            out.print(words, markup=False)
+        if not fixed.done:
+            out.print("nothing to repair", markup=False)
+    return {"repaired": fixed.done, "diff": difference}, fixed.text
+
+
+def _report(args: argparse.Namespace, facts: dict[str, object], text: str) -> int:
+    """Whether the file would be valid after the repairs."""
+    from ai_how.spec import parse
+
+    file = parse(text, str(file_of(args)))
+    if args.json:
+        print_json({"valid": True, "name": file.spec.name, "warnings": []} | facts)
+    else:
+        out.print(f"{file.name} would be valid: the site '{file.spec.name}'")
+    return 0
+
+
+def _repairs(args: argparse.Namespace) -> str:
+    """How many repairs --fix would make, in words; empty for none."""
+    from ai_how.gpu.fixes import profiles
+    from ai_how.run.files import read_whole
+    from ai_how.spec.fix import fix
+
+    try:
+        count = len(fix(read_whole(file_of(args)), "", (profiles,)).done)
+    except SpecError:
+        return ""
+    return "" if not count else "one repair" if count == 1 else f"{count} repairs"

@@ -26,6 +26,7 @@ _PLAIN = re.compile(r"^[A-Za-z][A-Za-z0-9_./-]*$")
 _NO_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 #: The end of a value, and the room between it and a comment.
 _BEFORE_COMMENT = re.compile(r"([\]}]*)( {2,})(?=#)")
+_ANCHOR = re.compile(r"&[^\s,\[\]{}]+[ \t]+")
 _STEP = 2
 _WIDTH = 90
 
@@ -96,6 +97,8 @@ class Document:
         """Another value at ``path``."""
         entry = self._entry(path)
         start, end = self._value_start(entry), self._end(entry)
+        if anchor := _ANCHOR.match(self.text, start):  # others may name it
+            start = anchor.end()
         if isinstance(entry.value, ScalarNode) and start == end:
             return Edit(start, end, " " + flow(value))
         if not isinstance(entry.value, ScalarNode) and not entry.value.flow_style and entry.key is not None:
@@ -137,6 +140,13 @@ class Document:
         before = "" if at == 0 or self.text[at - 1] == "\n" else "\n"
         apart = "\n" if not path and "\n\n" in self.text.strip() and isinstance(value, dict) else ""
         return Edit(at, at, before + apart + lines)
+
+    def is_own(self, path: Path) -> bool:
+        """Whether what stands at ``path`` is written there, and not brought there by an alias or a merge key."""
+        try:
+            return self._entry(path) is not None
+        except (KeyError, SpecError):
+            return False
 
     def span(self, path: Path) -> tuple[int, int]:
         """The whole lines of an entry of a block, from the comment right above it to the end of its last line.
