@@ -16,7 +16,7 @@ Found = tuple[Path, str, str | None]
 class Check:
     """A check and what it reads, as dotted paths; it is left out where one of these is wrong in itself.
 
-    Without paths it reads the whole file.
+    ``*`` stands for each entry of a list or of a mapping. Without paths it reads the whole file.
     """
 
     run: Callable[[SiteSpec], Iterator[Found]]
@@ -28,7 +28,7 @@ class Check:
     def reads_any(self, path: Path) -> bool:
         """Whether it reads what is at ``path``, in it or around it."""
         for text in self.reads or ("",):
-            own = tuple(text.split(".")) if text else ()
-            if path[: len(own)] == own[: len(path)]:
+            own = text.split(".") if text else []
+            if all(part in ("*", other) for part, other in zip(own, path, strict=False)):
                 return True
         return False

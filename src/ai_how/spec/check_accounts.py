@@ -78,7 +78,7 @@ def accounts(spec: SiteSpec) -> Iterator[Found]:
 
 
 def accounting(spec: SiteSpec) -> Iterator[Found]:
-    """Accounts and QOS live in slurmdbd's database."""
+    """Accounts and QOS need accounting, which keeps them."""
     slurm = spec.clusters.hpc.slurm_config
     if not slurm.accounting.enabled and (slurm.qos or slurm.accounts):
         what = " and ".join(
@@ -92,7 +92,7 @@ def accounting(spec: SiteSpec) -> Iterator[Found]:
 
 
 def preemption(spec: SiteSpec) -> Iterator[Found]:
-    """Whoever is to make room is told to, and has somebody to make room for."""
+    """Preemption by QOS needs a QOS that preempts another, by partition a partition of higher priority."""
     slurm = spec.clusters.hpc.slurm_config
     kind = slurm.preemption.type
     path = (*_SLURM, "preemption", "type")

@@ -15,7 +15,7 @@ LOCAL_PATH = "local-path"
 
 
 def providers(spec: SiteSpec) -> Iterator[Found]:
-    """A provider's settings stand beside that provider only, and a cluster that exists already is somewhere."""
+    """A provider's settings stand beside that provider only, and `existing` says where the cluster is."""
     for name in ("hpc", "cloud"):
         cluster = getattr(spec.clusters, name)
         path: Path = ("clusters", name)
@@ -35,7 +35,7 @@ def providers(spec: SiteSpec) -> Iterator[Found]:
 
 
 def control_plane(spec: SiteSpec) -> Iterator[Found]:
-    """So many machines that a majority is one, and an address that outlives each of them."""
+    """The control plane has 1, 3 or 5 machines; high availability needs 3 at least, and a virtual_ip."""
     plane = spec.clusters.cloud.control_plane
     if plane is None:
         return
@@ -66,7 +66,7 @@ def control_plane(spec: SiteSpec) -> Iterator[Found]:
 
 
 def kubernetes(spec: SiteSpec) -> Iterator[Found]:
-    """Workers and settings belong to a Kubernetes that is there; storage classes and policies are possible."""
+    """Workers and settings of Kubernetes stand beside a control plane; its storage class exists, its policy is kept."""
     cloud = spec.clusters.cloud
     if cloud.control_plane is None and cloud.provider != "existing":
         for key in ("worker_nodes", "kubernetes_config"):
@@ -102,7 +102,7 @@ def kubernetes(spec: SiteSpec) -> Iterator[Found]:
 
 
 def services(spec: SiteSpec) -> Iterator[Found]:
-    """What a service needs is enabled with it."""
+    """What a service needs is enabled with it: mlflow needs postgresql and object_store."""
     found = spec.clusters.cloud.services
     for needed, why in (
         ("postgresql", "keeps its runs there"),

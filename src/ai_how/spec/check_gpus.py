@@ -16,7 +16,7 @@ CLUSTERS = ("hpc", "cloud")
 
 
 def devices(spec: SiteSpec) -> Iterator[Found]:
-    """No two devices have one id or one PCI address, and only what can be partitioned has profiles."""
+    """No two devices have one id or one PCI address."""
     ids: set[str] = set()
     slots: dict[tuple[int, ...], str] = {}
     for index, device in enumerate(_allocation(spec).devices):
@@ -33,24 +33,23 @@ def devices(spec: SiteSpec) -> Iterator[Found]:
                     "`ai-how gpu inventory` shows the addresses of this machine.",
                 )
             slots.setdefault(slot, device.id)
-        profiles = device.allowed_mig_profiles or ()
-        if profiles and not device.mig_capable:
-            yield (
-                (*path, "allowed_mig_profiles"),
-                f"'{device.id}' allows MIG profiles, and is not mig_capable",
-                "Write `mig_capable: true`, or remove the profiles.",
-            )
-        for number, profile in enumerate(profiles):
-            if profile in profiles[:number]:
-                yield (
-                    (*path, "allowed_mig_profiles", number),
-                    f"profile '{profile}' is listed twice",
-                    "Remove one.",
-                )
+
+
+def profiles(spec: SiteSpec) -> Iterator[Found]:
+    """Only a device that can be partitioned allows profiles, and each once."""
+    for index, device in enumerate(_allocation(spec).devices):
+        path = (*_GPUS, "devices", index, "allowed_mig_profiles")
+        allowed = device.allowed_mig_profiles or ()
+        if allowed and not device.mig_capable:
+            message = f"'{device.id}' allows MIG profiles, and is not mig_capable"
+            yield path, message, "Write `mig_capable: true`, or remove the profiles."
+        for number, profile in enumerate(allowed):
+            if profile in allowed[:number]:
+                yield (*path, number), f"profile '{profile}' is listed twice", "Remove one."
 
 
 def strategy(spec: SiteSpec) -> Iterator[Found]:
-    """Slices only, whole devices only, or both: what is asked for agrees with it, and with what there is."""
+    """What is asked for agrees with the strategy, and there are as many devices as are asked for whole."""
     asked = _allocation(spec)
     for key, contrary in (("mig_slices", "whole"), ("whole_gpus", "mig")):
         if asked.strategy != contrary:
@@ -104,7 +103,7 @@ def _none_for_slices(asked: GpuAllocation) -> Iterator[Found]:
 
 
 def demands(spec: SiteSpec) -> Iterator[Found]:
-    """Demands differ, are for somebody who exists and takes GPUs, and name devices that exist."""
+    """Demands have names of their own, go to nodes that exist and take GPUs, and name devices that exist."""
     asked = _allocation(spec)
     by_id = {device.id: device for device in asked.devices}
     names: set[str] = set()
@@ -165,9 +164,17 @@ def targets(spec: SiteSpec) -> dict[str, int]:
 
 
 def takers(spec: SiteSpec) -> Iterator[Found]:
-    """What a cluster is given has nodes to go to, and nodes that are to have GPUs are given some."""
+    """GPUs are asked for by somebody with `gpu_enabled` nodes, and nodes with `gpu_enabled` get some."""
     asked = _allocation(spec)
     nodes = targets(spec)
+    shares = (asked.mig_slices, asked.whole_gpus)
+    if asked.devices and not asked.demands and not any(share.hpc or share.cloud for share in shares):
+        yield (
+            (*_GPUS, "devices"),
+            "GPUs are listed, and nobody asks for any of them",
+            "Say who gets them, by `mig_slices`, `whole_gpus` or `demands`.",
+        )
+        return
     for cluster in CLUSTERS:
         given = [
             (key, getattr(getattr(asked, key), cluster))

@@ -11,6 +11,7 @@ from ai_how.spec.load import Path
 from ai_how.spec.model import Network, SiteSpec
 from ai_how.spec.values import bounds
 
+NETWORKS = ("hpc_network", "cloud_network")
 _NETWORKS: Path = ("global", "networks")
 _CLOUD: Path = ("clusters", "cloud")
 _HPC: Path = ("clusters", "hpc")
@@ -72,7 +73,7 @@ def named(spec: SiteSpec) -> dict[str, Network]:
 
 
 def networks(spec: SiteSpec) -> Iterator[Found]:
-    """The two networks share neither addresses nor a bridge; what they give out is theirs."""
+    """The two networks share neither addresses nor a bridge; the gateway is no leased address."""
     found = named(spec)
     if len(found) == 2:
         hpc, cloud = found["hpc_network"], found["cloud_network"]
@@ -104,11 +105,16 @@ def _leased(name: str, network: Network) -> Iterator[Found]:
         yield (*_NETWORKS, name, "dhcp_range"), message, "Lease addresses that nobody has."
 
 
+def ranges(spec: SiteSpec) -> Iterator[Found]:
+    """A range of addresses has one for each machine."""
+    for name in NETWORKS:
+        yield from _too_few(list(holders(spec, name)))
+
+
 def addresses(spec: SiteSpec) -> Iterator[Found]:
-    """Ranges hold their count; addresses are inside their subnet, apart from what is leased, and nobody's else."""
-    for name in ("hpc_network", "cloud_network"):
+    """Addresses are inside their subnet, apart from what is leased, and each is given to one machine."""
+    for name in NETWORKS:
         found = list(holders(spec, name))
-        yield from _too_few(found)
         network = named(spec).get(name)
         outside: set[Path] = set()
         if network is not None:

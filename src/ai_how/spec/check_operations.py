@@ -34,7 +34,7 @@ def asked_ports(spec: SiteSpec) -> Iterator[tuple[Path, str, int]]:
 
 
 def exposure(spec: SiteSpec) -> Iterator[Found]:
-    """What listens beyond loopback is there, and speaks TLS."""
+    """What is exposed is enabled, and speaks TLS."""
     services, watch, names = spec.clusters.cloud.services, spec.monitoring, spec.security.expose
     there = {name: getattr(services, name).enabled for name in type(services).model_fields}
     there["prometheus"] = watch.enabled
@@ -68,7 +68,7 @@ def monitoring(spec: SiteSpec) -> Iterator[Found]:
 
 
 def backup(spec: SiteSpec) -> Iterator[Found]:
-    """A backup has a place to go to, something to save, and is kept."""
+    """A backup has a place to go to, saves what is enabled, and is kept."""
     asked, services = spec.backup, spec.clusters.cloud.services
     if not asked.enabled:
         return

@@ -52,13 +52,29 @@ def unnamed(spec: SiteSpec) -> bool:
 
 
 def partitions(spec: SiteSpec) -> Iterator[Found]:
-    """Partitions differ, span groups and nodes that exist, and the default partition is one of them."""
+    """Partitions differ, and the default partition is one of them."""
     slurm = spec.clusters.hpc.slurm_config
     names = [partition.name for partition in slurm.partitions]
-    for index, partition in enumerate(slurm.partitions):
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield (
+                (*_SLURM, "partitions", index),
+                f"partition '{name}' is listed twice",
+                "Keep one, or rename one.",
+            )
+    default = slurm.default_partition
+    if default is not None and default not in names:
+        yield (
+            (*_SLURM, "default_partition"),
+            f"there is no partition '{default}'",
+            did_you_mean(default, names),
+        )
+
+
+def spans(spec: SiteSpec) -> Iterator[Found]:
+    """A partition names node groups that exist, and spans no more nodes than there are."""
+    for index, partition in enumerate(spec.clusters.hpc.slurm_config.partitions):
         path = (*_SLURM, "partitions", index)
-        if partition.name in names[:index]:
-            yield path, f"partition '{partition.name}' is listed twice", "Keep one, or rename one."
         unknown = list(_unknown_groups(spec, partition, path))
         yield from unknown
         span = len(spec.clusters.hpc.nodes_of(partition.model_copy(update={"nodes": None})))
@@ -69,13 +85,6 @@ def partitions(spec: SiteSpec) -> Iterator[Found]:
                 f"partition '{partition.name}' spans {partition.nodes} nodes, {whose} {span}",
                 f"At most {span}; without `nodes` it spans them all.",
             )
-    default = slurm.default_partition
-    if default is not None and default not in names:
-        yield (
-            (*_SLURM, "default_partition"),
-            f"there is no partition '{default}'",
-            did_you_mean(default, names),
-        )
 
 
 def _unknown_groups(spec: SiteSpec, partition: Partition, path: Path) -> Iterator[Found]:

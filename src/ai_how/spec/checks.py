@@ -11,52 +11,115 @@ from ai_how.spec.model import SiteSpec
 _HPC = "clusters.hpc"
 _CLOUD = "clusters.cloud"
 _SLURM = "clusters.hpc.slurm_config"
-_NODES = "clusters.hpc.compute_nodes"
 _GPUS = "global.gpu_allocation"
+_NETWORKS = "global.networks"
+_PLANE = "clusters.cloud.control_plane"
 _WORKERS = "clusters.cloud.worker_nodes"
+_KUBERNETES = "clusters.cloud.kubernetes_config"
 _SERVICES = "clusters.cloud.services"
+
+
+def _each(place: str, *keys: str) -> tuple[str, ...]:
+    return tuple(f"{place}.{key}" for key in keys)
+
+
+def _groups(*keys: str) -> tuple[str, ...]:
+    """Keys of the node groups, be it one mapping or a list of them."""
+    return (*_each(f"{_HPC}.compute_nodes", *keys), *_each(f"{_HPC}.compute_nodes.*", *keys))
+
+
 _ADDRESSES = (
-    "global.networks", "clusters.hpc.controller", _NODES, "clusters.cloud.control_plane", _WORKERS,
-)  # fmt: skip
+    f"{_HPC}.controller.ip_address",
+    *_groups("ip_range"),
+    *_each(_PLANE, "ip_address", "ip_range", "virtual_ip"),
+    f"{_WORKERS}.*.ip_range",
+)
+_SHARES = _each(_GPUS, "mig_slices", "whole_gpus")
 
 CHECKS = (
-    Check(check_slurm.groups, (_NODES,)),
-    Check(check_slurm.partitions, (f"{_SLURM}.partitions", f"{_SLURM}.default_partition", _NODES)),
+    Check(check_slurm.groups, _groups("name", "count")),
+    Check(check_slurm.partitions, _each(_SLURM, "partitions.*.name", "default_partition")),
+    Check(
+        check_slurm.spans,
+        (*_each(f"{_SLURM}.partitions.*", "nodes", "groups"), *_groups("name", "count")),
+    ),
     Check(
         check_slurm.times,
-        (f"{_SLURM}.partitions", f"{_SLURM}.max_job_time", f"{_SLURM}.default_job_time"),
-    ),
-    Check(check_slurm.storage, (f"{_HPC}.storage",)),
-    Check(check_accounts.qos, (f"{_SLURM}.qos", f"{_SLURM}.accounts", f"{_SLURM}.partitions")),
-    Check(check_accounts.accounts, (f"{_SLURM}.accounts",)),
-    Check(check_accounts.accounting, (f"{_SLURM}.accounting", f"{_SLURM}.qos", f"{_SLURM}.accounts")),
-    Check(
-        check_accounts.preemption,
-        (f"{_SLURM}.preemption", f"{_SLURM}.qos", f"{_SLURM}.partitions"),
-    ),
-    Check(check_network.networks, ("global.networks",)),
-    Check(check_network.addresses, _ADDRESSES),
-    Check(check_network.pods, ("global.networks", f"{_CLOUD}.kubernetes_config")),
-    Check(check_gpus.devices, (f"{_GPUS}.devices",)),
-    Check(check_gpus.strategy, (_GPUS,)),
-    Check(check_gpus.demands, (_GPUS, _NODES, _WORKERS)),
-    Check(check_gpus.takers, (_GPUS, _NODES, _WORKERS)),
-    Check(check_cloud.control_plane, (_CLOUD + ".control_plane",)),
-    Check(
-        check_cloud.kubernetes,
-        (f"{_CLOUD}.control_plane", _WORKERS, f"{_CLOUD}.kubernetes_config"),
-    ),
-    Check(
-        check_cloud.providers,
-        tuple(
-            f"{cluster}.{key}" for cluster in (_HPC, _CLOUD) for key in ("provider", "libvirt", "existing")
+        (
+            *_each(f"{_SLURM}.partitions.*", "max_time", "default_time"),
+            *_each(_SLURM, "max_job_time", "default_job_time"),
         ),
     ),
-    Check(check_cloud.services, (_SERVICES,)),
-    Check(check_operations.ports, (_SERVICES, "monitoring")),
-    Check(check_operations.exposure, ("security", _SERVICES, "monitoring")),
-    Check(check_operations.monitoring, ("monitoring",)),
-    Check(check_operations.backup, ("backup", _SERVICES, f"{_SLURM}.accounting")),
+    Check(check_slurm.storage, _each(f"{_HPC}.storage.*", "name", "path")),
+    Check(
+        check_accounts.qos,
+        _each(_SLURM, "qos.*.name", "qos.*.preempt", "accounts.*.qos", "partitions.*.qos"),
+    ),
+    Check(check_accounts.accounts, _each(f"{_SLURM}.accounts.*", "name", "parent")),
+    Check(check_accounts.accounting, _each(_SLURM, "accounting.enabled", "qos", "accounts")),
+    Check(
+        check_accounts.preemption,
+        _each(_SLURM, "preemption.type", "qos.*.preempt", "partitions.*.priority"),
+    ),
+    Check(check_network.networks, (_NETWORKS,)),
+    Check(check_network.ranges, (*_ADDRESSES, *_groups("count"), f"{_PLANE}.count", f"{_WORKERS}.*.count")),
+    Check(check_network.addresses, (_NETWORKS, *_ADDRESSES)),
+    Check(
+        check_network.pods,
+        (f"{_NETWORKS}.*.subnet", *_each(_KUBERNETES, "pod_subnet", "service_subnet")),
+    ),
+    Check(check_gpus.devices, _each(f"{_GPUS}.devices.*", "id", "pci_address")),
+    Check(check_gpus.profiles, _each(f"{_GPUS}.devices.*", "mig_capable", "allowed_mig_profiles")),
+    Check(
+        check_gpus.strategy,
+        (
+            *_each(_GPUS, "strategy", "devices.*.mig_capable"),
+            *_SHARES,
+            *_each(f"{_GPUS}.demands.*", "whole", "count", "device"),
+        ),
+    ),
+    Check(
+        check_gpus.demands,
+        (
+            *_each(f"{_GPUS}.demands.*", "name", "for", "whole", "count", "device"),
+            *_each(f"{_GPUS}.devices.*", "id", "mig_capable"),
+            *_groups("name", "gpu_enabled"),
+            f"{_WORKERS}.*.gpu_enabled",
+        ),
+    ),
+    Check(
+        check_gpus.takers,
+        (
+            f"{_GPUS}.devices",
+            f"{_GPUS}.demands.*.for",
+            *_SHARES,
+            *_groups("gpu_enabled", "devices"),
+            f"{_WORKERS}.*.gpu_enabled",
+        ),
+    ),
+    Check(check_cloud.control_plane, (_PLANE,)),
+    Check(check_cloud.kubernetes, (f"{_CLOUD}.provider", _PLANE, _WORKERS, _KUBERNETES)),
+    Check(
+        check_cloud.providers,
+        tuple(f"{side}.{key}" for side in (_HPC, _CLOUD) for key in ("provider", "libvirt", "existing")),
+    ),
+    Check(check_cloud.services, (f"{_SERVICES}.*.enabled",)),
+    Check(check_operations.ports, (f"{_SERVICES}.*.port", "monitoring.*.port")),
+    Check(
+        check_operations.exposure,
+        (
+            "security.expose",
+            "security.tls.enabled",
+            f"{_SERVICES}.*.enabled",
+            "monitoring.enabled",
+            "monitoring.*.enabled",
+        ),
+    ),
+    Check(check_operations.monitoring, ("monitoring.clusters",)),
+    Check(
+        check_operations.backup,
+        ("backup", f"{_SERVICES}.*.enabled", f"{_SLURM}.accounting.enabled"),
+    ),
 )
 
 
