@@ -6,7 +6,6 @@ import argparse
 import importlib
 import importlib.util
 from collections.abc import Iterator
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -15,11 +14,22 @@ from pydantic import BaseModel
 from ai_how.cli import COMMANDS
 from ai_how.host.recorded import InventoryFile
 from ai_how.spec.checks import CHECKS
+from ai_how.spec.document import flow
+from ai_how.spec.keys import Key, keys_of
 from ai_how.spec.model import SiteSpec
 from ai_how.spec.recipe import Recipe
-from ai_how.spec.template import laptop
+from ai_how.spec.schema import schema_of
+from ai_how.spec.template import PURPOSES, laptop
 
-KINDS = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
+#: What the kinds of values mean that are no plain numbers or texts.
+FORMS = """\
+| kind | what it is |
+|---|---|
+| name | a lower-case letter, then letters, digits and `-`, 31 characters at most |
+| time | in Slurm's notation: `MM`, `MM:SS`, `HH:MM:SS`, `D-HH`, `D-HH:MM`, `D-HH:MM:SS`, in quotes |
+| IPv4 subnet | `192.168.100.0/24`, in quotes |
+| range of IPv4 addresses | `192.168.100.11-14`, `10.0.0.11-10.0.1.250` or a single address, in quotes |
+| cron schedule | five fields, in quotes: `0 3 * * *` |"""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -84,11 +94,13 @@ def cluster_yaml() -> str:
         [
             "# cluster.yaml",
             "One file describes a site. `ai-how init` writes this one; `ai-how validate` checks a file and reports "
-            "every mistake in it at once, each with its line and column.",
+            "every mistake in it at once, each with its line and column; `ai-how validate --fix` repairs what has one "
+            "right answer; `ai-how explain KEY` says what a key means and what it is in your file.",
             f"```yaml\n{laptop().rstrip()}\n```",
-            "A key that is not listed here is a mistake. A name begins with a lower-case letter and goes on with "
-            "letters, digits and `-`, 31 characters at most. A time limit is in Slurm's notation (`MM`, `MM:SS`, "
-            "`HH:MM:SS`, `D-HH`, `D-HH:MM`, `D-HH:MM:SS`), in quotes.",
+            "Others are written by `ai-how init --template`, and lie in `examples/clusters/`:",
+            "\n".join(f"- `{name}`: {purpose}" for name, purpose in PURPOSES.items()),
+            "A key that is not listed here is a mistake. Some values have a form of their own:",
+            FORMS,
             *tables(SiteSpec),
             "## What is checked across keys",
             "\n".join(f"- {(check.run.__doc__ or '').strip().splitlines()[0]}" for check in CHECKS),
@@ -144,81 +156,43 @@ def inventory_yaml() -> str:
 
 def tables(model: type[BaseModel]) -> Iterator[str]:
     """One heading and one table for each mapping in the file, the outermost first."""
-    schema = model.model_json_schema()
-    yield from _tables(schema, schema, "")
+    known = keys_of(schema_of(model))
+    yield "## Top level"
+    yield _table([key for path, key in known.items() if len(path) == 1])
+    for key in known.values():
+        if key.children:
+            each = "each entry of " if key.many else ""
+            yield f"## {key.path[-1]} {{#{_anchor(key)}}}\n\n{key.meaning}\n\nThe keys of {each}`{key.dotted}`:"
+            yield _table([known[*key.path, child] for child in key.children])
 
 
-def _tables(schema: dict[str, Any], part: dict[str, Any], path: str) -> Iterator[str]:
-    if path:
-        key = path.rstrip("[]")
-        each = "each entry of " if path.endswith("[]") else ""
-        yield f"## {key.rsplit('.', 1)[-1]} {{#{_anchor(path)}}}\n\nThe keys of {each}`{key}`:"
-    else:
-        yield "## Top level"
-    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for key, field in part["properties"].items():
-        kind = _kind(schema, field, f"{path}.{key}".lstrip("."))
-        rows.append(f"| `{key}` | {kind} | {_default(key, field, part)} | {field.get('description', '')} |")
-    yield "\n".join(rows)
-    for key, field in part["properties"].items():
-        inner, suffix = _mapping(schema, field)
-        if inner is not None:
-            yield from _tables(schema, inner, f"{path}.{key}{suffix}".lstrip("."))
+def _table(rows: list[Key]) -> str:
+    head = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    return "\n".join([*head, *(_row(key) for key in rows)])
 
 
-def _mapping(schema: dict[str, Any], field: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """The mapping that a key holds, or that each entry of its list is; ``suffix`` tells a list."""
-    for choice in _choices(field):
-        if "items" in choice:
-            return _mapping(schema, choice["items"])[0], "[]"
-        if "$ref" in choice:
-            return schema["$defs"][choice["$ref"].rsplit("/", 1)[1]], ""
-    return None, ""
+def _row(key: Key) -> str:
+    return f"| `{key.path[-1]}` | {_kind(key)} | {_default(key)} | {key.meaning} |"
 
 
-def _kind(schema: dict[str, Any], field: dict[str, Any], path: str) -> str:
-    kinds = []
-    for choice in _choices(field):
-        inner, suffix = _mapping(schema, choice)
-        if inner is not None:
-            kinds.append(f"[{'list of mappings' if suffix else 'mapping'}](#{_anchor(path)})")
-        elif choice.get("type") != "null":
-            kinds.append(_plain_kind(choice))
-    return " or ".join(dict.fromkeys(kinds))
+def _kind(key: Key) -> str:
+    if key.children:
+        return f"[{key.kind}](#{_anchor(key)})"
+    if key.allowed:
+        return ("list of " if key.many else "") + ", ".join(f"`{flow(value)}`" for value in key.allowed)
+    return key.kind
 
 
-def _choices(field: dict[str, Any]) -> list[dict[str, Any]]:
-    """The shapes that a value may have; most have one."""
-    found: list[dict[str, Any]] = field.get("anyOf", field.get("oneOf", [field]))
-    return found
+def _anchor(key: Key) -> str:
+    """Where the table of a mapping stands; the links of mistakes lead here, too."""
+    return "-".join(key.path)
 
 
-def _anchor(path: str) -> str:
-    return path.replace("[]", "").replace(".", "-")
-
-
-def _plain_kind(field: dict[str, Any]) -> str:
-    if "const" in field:
-        return f'`"{field["const"]}"`'
-    if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
-    if field.get("type") == "array":
-        return f"list of {_plain_kind(field['items'])}"
-    if field.get("type") == "object":
-        return "mapping of names to values"
-    text = KINDS[field["type"]]
-    low, high = field.get("minimum"), field.get("maximum")
-    if low is not None:
-        text += f", {low} to {high}" if high is not None else f", {low} or more"
-    return text
-
-
-def _default(key: str, field: dict[str, Any], part: dict[str, Any]) -> str:
-    if key in part.get("required", ()):
+def _default(key: Key) -> str:
+    if key.required:
         return "required"
-    value = field.get("default")
-    if value in (None, "", [], {}) or "default" not in field:
+    if key.default in (None, "", [], {}):
         return ""
-    if isinstance(value, list):
-        return ", ".join(f"`{entry['name'] if isinstance(entry, dict) else entry}`" for entry in value)
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    if isinstance(key.default, list):
+        return ", ".join(f"`{entry['name'] if isinstance(entry, dict) else entry}`" for entry in key.default)
+    return f"`{flow(key.default)}`"

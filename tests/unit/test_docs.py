@@ -21,7 +21,8 @@ from ai_how.cli import COMMANDS
 from ai_how.host.recorded import InventoryFile, parse_inventory
 from ai_how.run import Command, LocalGate
 from ai_how.services.catalogue import port_names
-from ai_how.spec import parse
+from ai_how.spec import message, parse
+from ai_how.spec.keys import keys
 from ai_how.spec.model import SiteSpec
 from ai_how.spec.recipe import Recipe, parse_recipe
 from ai_how.spec.template import laptop
@@ -207,6 +208,14 @@ def test_every_key_of_the_files_is_documented() -> None:
             for key, field in part.get("properties", {}).items():
                 assert f"| `{key}` |" in text
                 assert field.get("description"), f"{part['title']}.{key} says nothing about itself"
+
+
+def test_every_link_of_a_mistake_leads_to_a_table() -> None:
+    for model, file, page in ((SiteSpec, "cluster", "cluster_yaml"), (Recipe, "recipe", "recipe_yaml")):
+        text = getattr(generated(), page)()
+        for path in keys(file):
+            anchor = (message.link(model, path) or "").partition("#")[2]
+            assert f"{{#{anchor}}}" in text or not anchor, path
 
 
 def test_every_variable_of_ours_is_documented() -> None:

@@ -49,7 +49,11 @@ class Key:
 @cache
 def keys(file: str = "cluster") -> Mapping[KeyPath, Key]:
     """Every key of ``cluster`` or ``recipe``, the outer before the inner, in the order of the types."""
-    whole = schema(file)
+    return keys_of(schema(file))
+
+
+def keys_of(whole: Mapping[str, Any]) -> Mapping[KeyPath, Key]:
+    """Every key that a JSON Schema of ours describes."""
     return {key.path: key for key in _keys(whole, whole, ())}
 
 
@@ -141,6 +145,8 @@ def _kind_of(whole: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
         return "mapping"
     if "const" in choice or "enum" in choice:
         return "one of"
+    if "type" not in choice:
+        return "anything"
     if choice["type"] == "array":
         items = " or ".join(_PLURALS.get(kind, kind) for kind in _kind(whole, choice["items"]).split(" or "))
         return f"list of {items}"

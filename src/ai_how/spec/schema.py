@@ -56,15 +56,19 @@ def _with_pattern(part: dict[str, Any], pattern: str) -> dict[str, Any]:
 def schema(file: str = "cluster") -> dict[str, Any]:
     """The JSON Schema (2020-12) of ``cluster`` or ``recipe``; not to be changed, for it is kept."""
     model, description = FILES[file]
-    facts = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_Generate)
-    body = {key: _without_titles(value, names=key in ("properties", "$defs")) for key, value in facts.items()}
     return {
         "$schema": DIALECT,
         "$id": f"urn:ai-how:{file}:{CURRENT}",
-        **body,
+        **schema_of(model),
         "title": f"{file}.yaml",
         "description": description,
     }
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of any of our types, without what is said of a file as a whole."""
+    facts = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_Generate)
+    return {key: _without_titles(value, names=key in ("properties", "$defs")) for key, value in facts.items()}
 
 
 def _without_titles(part: Any, *, names: bool = False) -> Any:
