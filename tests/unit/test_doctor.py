@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from ai_how.cli import main
+from ai_how.cli import test as test_command
 from ai_how.cli.doctor import show, show_checks, show_heading
 from ai_how.cli.test import names_a_path, skipped
 from ai_how.host.checks import Needs
@@ -215,3 +217,33 @@ def test_a_path_among_pytests_words_is_known(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     assert names_a_path(["-x", "tests::test_one"], tmp_path)
     assert not names_a_path(["-k", "slurm", ""], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "expression", "pytest_words"),
+    [
+        (["-k", "slurm"], "slurm", []),
+        (["-k", "slurm", "tests/unit", "-x"], "slurm", ["tests/unit", "-x"]),
+        (["--fast", "--", "-k", "slurm"], None, ["--", "-k", "slurm"]),
+    ],
+)
+def test_tests_can_be_chosen_without_a_double_dash(
+    words: list[str], expression: str | None, pytest_words: list[str]
+) -> None:
+    parser = argparse.ArgumentParser(prog="ai-how test")
+    test_command.arguments(parser)
+    args = parser.parse_args(words)
+    assert (args.k, [word for word in args.pytest if word != "--"]) == (
+        expression,
+        [word for word in pytest_words if word != "--"],
+    )
+
+
+def test_other_options_of_pytest_are_refused_with_the_way_to_give_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = argparse.ArgumentParser(prog="ai-how test")
+    test_command.arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["-x"])
+    assert "[-- OPTIONS OF PYTEST]" in capsys.readouterr().err

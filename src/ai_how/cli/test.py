@@ -21,6 +21,10 @@ SUMMARY = "run the project's checks and tests"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "ai-how test [--fast] [-k EXPRESSION] [PATH ...] [-- OPTIONS OF PYTEST]"
+    parser.add_argument(
+        "-k", metavar="EXPRESSION", help="only the tests that match, as pytest understands it"
+    )
     parser.add_argument("--fast", action="store_true", help="leave out the tests that start real daemons")
     parser.add_argument(
         "pytest", nargs=argparse.REMAINDER, metavar="...", help="handed to pytest; a path runs that alone"
@@ -37,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     folders = Folders.of_user(os.environ)
     extra = [word for word in args.pytest if word != "--"]
     fast = args.fast or "--fast" in extra
-    extra = [word for word in extra if word != "--fast"]
+    extra = [*(["-k", args.k] if args.k else []), *(word for word in extra if word != "--fast")]
     Environments(gate, folders).add_to_own("dev", say)
     if names_a_path(extra, root):
         return Suite(gate, root).pytest(extra)
