@@ -84,6 +84,7 @@ def plain(text: str) -> str:
         (words.duration(59.4), "59 s"),
         (words.duration(151.2), "2 min 31 s"),
         (words.duration(3725), "1 h 2 min"),
+        (words.duration(4 * 86400 + 7300), "4 d 2 h"),
         (words.milliseconds(4.26), "4.3 ms"),
         (words.milliseconds(12_345), "12.3 s"),
         (words.memory(411_041_792), "392 MiB"),

@@ -9,14 +9,21 @@ ai-how jobs cancel 12
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ai_how.cli.output import json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import duration, json_argument, number, out, print_json, site_arguments, site_of
 
 if TYPE_CHECKING:
     from ai_how.jobs.control import Jobs
     from ai_how.site import Site
+    from ai_how.slurm.model import Job
+
+#: Columns of a terminal that has room for a run's id in the list.
+WIDE = 110
+#: Facts of a job that are seconds since the epoch.
+TIMES = ("submit", "start", "end")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +68,21 @@ def _list(args: argparse.Namespace, jobs: Jobs) -> None:
         print_json({"jobs": [{**asdict(job), "run_id": runs.get(job.id)} for job in found]})
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("job", "name", "state", "partition", "nodes", "elapsed", "run"):
-        table.add_column(name)
+    # Half of a run's id is of no use; `jobs show` tells it where there is no room for all of it.
+    columns = ("job", "name", "state", "partition", "nodes", "elapsed", "run")
+    for name in columns if out.width >= WIDE else columns[:-1]:
+        table.add_column(name, overflow="fold")
     for job in found:
-        state = f"{job.state.lower()}{f' ({job.reason})' if job.reason and not job.ended else ''}"
-        table.add_row(
-            str(job.id), job.name, state, job.partition, job.nodes, f"{job.elapsed} s", runs.get(job.id, "")
-        )
+        row = (str(job.id), job.name, _state(job), job.partition, job.nodes, duration(job.elapsed))
+        table.add_row(*row, *([runs.get(job.id, "")] if out.width >= WIDE else []))
     out.print(table, soft_wrap=False) if found else out.print("There are no jobs yet.")
+
+
+def _state(job: Job) -> str:
+    """In colour where somebody has to look: what failed."""
+    if not job.ended:
+        return f"{job.state.lower()} ({job.reason})" if job.reason else job.state.lower()
+    return job.state.lower() if job.completed or job.state == "CANCELLED" else f"[red]{job.state.lower()}[/]"
 
 
 def _show(args: argparse.Namespace, site: Site, jobs: Jobs) -> None:
@@ -85,9 +99,19 @@ def _show(args: argparse.Namespace, site: Site, jobs: Jobs) -> None:
     if args.json:
         print_json(facts)
         return
-    for key, value in facts.items():
-        if value not in ("", None, {}):
-            out.print(f"[dim]{key:<13}[/]{value}")
+    measured = facts.pop("accounting", {})
+    for key, value in {**facts, **measured}.items():
+        if value not in ("", None) and not (key in TIMES and not value):
+            out.print(f"[dim]{key:<22}[/]{_readable(key, value)}")
+
+
+def _readable(key: str, value: object) -> str:
+    """A fact as people read it: moments of the clock, lengths of time, numbers without needless digits."""
+    if key in TIMES and isinstance(value, int):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    if key == "elapsed" and isinstance(value, int):
+        return duration(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _logs(args: argparse.Namespace, jobs: Jobs) -> int:

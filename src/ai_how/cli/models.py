@@ -66,6 +66,10 @@ def _show(args: argparse.Namespace, versions: list[ModelVersion], note: str = ""
         return
     if not versions:
         out.print("No model is registered yet; `ai-how train digits` makes one.")
-    for one in versions:
-        aliases = "".join(f" @{alias}" for alias in one.aliases)
-        out.print(f"{one.name}:{one.version}{aliases} {note}  [dim]run {one.run_id}[/]")
+    names = [
+        "".join([f"{one.name}:{one.version}", *(f" @{alias}" for alias in one.aliases)]) for one in versions
+    ]
+    widest = max(map(len, names), default=0)
+    for name, one in zip(names, versions, strict=True):
+        said = f"{name} {note}" if note else f"{name:<{widest}}"
+        out.print(f"{said}  [dim]run {one.run_id}[/]" if one.run_id else said)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.text import Text
@@ -22,8 +23,22 @@ if TYPE_CHECKING:
 #: Columns of a table that goes to a file or a pipe: nothing is cut short there.
 _PLAIN_WIDTH = 200
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-err = Console(
+
+class _Printer(Console):
+    """A console that lets no line end in blanks where no terminal is: rich fills up a table's last column."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if self.is_terminal:
+            super().print(*objects, **options)
+            return
+        with self.capture() as caught:
+            super().print(*objects, **options)
+        self.file.write("\n".join(line.rstrip(" ") for line in caught.get().split("\n")))
+        self.file.flush()
+
+
+out = _Printer(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+err = _Printer(
     stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else _PLAIN_WIDTH
 )
 
@@ -61,6 +76,18 @@ def site_of(args: argparse.Namespace) -> Site:
     return open_site(file, root)
 
 
+def duration(seconds: float) -> str:
+    """``48 s``, ``2 min 31 s``, ``1 h 2 min``, ``3 d 4 h``."""
+    from ai_how.site.report import words
+
+    return words.duration(seconds).replace(words.THIN, " ")
+
+
+def number(value: float) -> str:
+    """Four digits that count; all of them, in groups, where the number is large: ``0.9833``, ``562,233,344``."""
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
 def print_json(facts: object) -> None:
     print(json.dumps(facts, indent=2, default=str))
 
@@ -78,19 +105,42 @@ def print_error(error: AiHowError, *, as_json: bool = False) -> None:
     if as_json:
         print_json(error.as_json())
         return
-    text = Text()
-    text.append("error: ", style="bold red")
-    text.append(error.message)
+    print_labelled("error", error.message, "bold red")
     for label, value in (("where", error.where), ("cause", error.cause)):
         if value:
-            text.append(f"\n  {label}: ", style="bold")
-            text.append(value)
-    if error.detail:
-        text.append("\n" + "\n".join(f"  | {line}" for line in error.detail.splitlines()), style="dim")
+            print_labelled(f"  {label}", value)
+    for line in (error.detail or "").splitlines():
+        err.print(Text(broken(f"  | {line}", err, "  | "), style="dim"))
     if error.todo:
-        text.append("\n  next: ", style="bold")
-        text.append(error.todo)
-    err.print(text)
+        print_labelled("  next", error.todo)
+
+
+def print_warning(text: str) -> None:
+    """Something that is allowed but worth knowing; on standard error."""
+    print_labelled("warning", text, "bold magenta")
+
+
+def print_labelled(label: str, text: str, style: str = "bold") -> None:
+    """``label: text`` on standard error."""
+    indent = " " * (len(label) - len(label.lstrip()) + 4)
+    line = Text(broken(f"{label}: {text}", err, indent))
+    line.stylize(style, 0, len(label) + 1)
+    err.print(line)
+
+
+def broken(text: str, console: Console, indent: str = "") -> str:
+    """A text broken between words for a terminal, its further lines set in; as it is for a file or a pipe.
+
+    What is longer than a line, such as a path, is left whole, so that it can be copied.
+    """
+    if not console.is_terminal:
+        return text
+    return "\n".join(
+        textwrap.fill(
+            line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        for line in text.splitlines()
+    )
 
 
 def unexpected(error: Exception) -> AiHowError:
@@ -152,7 +202,7 @@ class PlanProgress:
         self._line("✗", "red", f"{step.action} {step.target}")
 
     def undone(self, step: Step) -> None:
-        self._line("↶", "yellow", f"took back: {step.action} {step.target}")
+        self._line("↶", "magenta", f"took back: {step.action} {step.target}")
 
     def _end(self, step: Step) -> None:
         with self._lock:
@@ -162,7 +212,7 @@ class PlanProgress:
 
     def _line(self, sign: str, style: str, text: str, more: str = "") -> None:
         clock = f"{time.monotonic() - self._begin:6.1f}s"
-        line = Text.assemble((clock, "dim"), " ", (sign, style), f" {text:<26}")
+        line = Text.assemble((clock, "dim"), " ", (sign, style), f" {text:<22}")
         if more:
             line.append(f" {more}", style="dim")
         line.truncate(max(self._console.width, 40), overflow="ellipsis")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import err, json_argument, out, print_json, print_warning, site_arguments, site_of
 from ai_how.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.steps:
         _show_overview(site, overview)
     for warning in site.warnings():
-        err.print(f"[yellow]warning:[/] {warning}")
+        print_warning(warning)
     # What no provider does yet is refused only now, so that the whole picture is seen first.
     _show_steps(site.plan(), args.all)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ai_how.cli.output import json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import duration, json_argument, out, print_json, site_arguments, site_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,29 +27,32 @@ def _show(facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     down = all(service["state"] in ("stopped", "absent") for service in facts["services"])
-    state = "down" if down else "[bold yellow]not all of it is up[/]"
+    state = "down" if down else "[bold red]not all of it is up[/]"
     state = "[bold green]up[/]" if facts["up"] else state
-    out.print(f"{facts['name']}: {state}   [dim]{facts['folder']}[/]")
+    out.print(f"{facts['name']}: {state}   [dim]{facts['folder']}[/]\n")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("service", "state", "health", "pid", "since"):
+    for name in ("service", "state", "health", "pid", "up for"):
         table.add_column(name)
     for service in facts["services"]:
         health = {True: "[green]healthy[/]", False: "[red]unhealthy[/]", None: ""}[service["healthy"]]
-        since = f"{service['seconds']} s" if service["seconds"] is not None else ""
+        up_for = duration(service["seconds"]) if service["seconds"] is not None else ""
         table.add_row(
             service["name"],
             service["state"],
             f"{health} {service['detail'] or ''}",
             str(service["pid"] or ""),
-            since,
+            up_for,
         )
     out.print(table, soft_wrap=False)
+    out.print()
     if facts["nodes"] is not None:
         counts: dict[str, int] = {}
         for node in facts["nodes"]:
             counts[node["state"]] = counts.get(node["state"], 0) + 1
-        out.print(
-            "nodes: " + ", ".join(f"{count} {state.lower()}" for state, count in sorted(counts.items()))
-        )
+        _line("nodes", ", ".join(f"{count} {state.lower()}" for state, count in sorted(counts.items())))
     for name, address in facts["addresses"].items():
-        out.print(f"{name}: {address}")
+        _line(name, address)
+
+
+def _line(name: str, value: str) -> None:
+    out.print(f"[dim]{name:<9}[/]{value}")

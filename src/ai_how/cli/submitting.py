@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import err, json_argument, number, out, print_json, site_arguments, site_of
 from ai_how.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,13 +83,11 @@ def _told(args: argparse.Namespace, facts: dict[str, Any]) -> None:
     out.print(
         f"[bold green]job {facts['job_id']}[/] {facts.get('state', 'is submitted').lower()}, run {facts['run_id']}"
     )
-    if facts.get("model"):
-        out.print(f"  model     {facts['model']['name']} version {facts['model']['version']}")
-    for key, value in (facts.get("result") or {}).items():
+    model, result = facts.get("model"), facts.get("result") or {}
+    shown = {"model": f"{model['name']} version {model['version']}"} if model else {}
+    for key, value in {**shown, **result, **(facts.get("accounting") or {})}.items():
         if isinstance(value, (int, float, str)):
-            out.print(f"  {key:<9} {value:.4g}" if isinstance(value, float) else f"  {key:<9} {value}")
-    for key, value in (facts.get("accounting") or {}).items():
-        out.print(f"  [dim]{key} {value:g}[/]")
+            out.print(f"  [dim]{key:<22}[/]{number(value) if isinstance(value, float) else value}")
 
 
 def _changed(file: RecipeFile, args: argparse.Namespace) -> RecipeFile:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 import time
 
-from ai_how.cli.output import PlanProgress, err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import (
+    PlanProgress,
+    broken,
+    json_argument,
+    out,
+    print_json,
+    print_warning,
+    site_arguments,
+    site_of,
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     warnings = site.warnings()
     if not args.json:
         for warning in warnings:
-            err.print(f"[yellow]warning:[/] {warning}")
+            print_warning(warning)
     begin = time.monotonic()
     with PlanProgress() as progress:
         plan = site.up(progress)
@@ -39,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
     what = f"{count} in {seconds:.1f} s" if plan.work else "nothing had to be done"
     out.print(f"[bold green]{site.file.spec.name} is up[/] ({what})")
     out.print(f"  MLflow   {site.tracking_uri}\n  gateway  {site.gateway_url}/v1")
-    out.print(
-        "  `ai-how status` shows the site, `ai-how shell` gives its Slurm commands, `ai-how train digits` trains."
-    )
+    hint = "`ai-how status` shows the site, `ai-how shell` gives its Slurm commands, `ai-how train digits` trains."
+    out.print(broken(f"  {hint}", out, "  "))
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+<<<<<<< Updated upstream
 from ai_how.cli.output import (
     err,
     file_of,
@@ -19,6 +20,9 @@ from ai_how.cli.output import (
     site_of,
 )
 from ai_how.errors import SpecError, UsageError
+=======
+from ai_how.cli.output import json_argument, out, print_json, print_warning, site_arguments, site_of
+>>>>>>> Stashed changes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"valid": True, "name": site.file.spec.name, "warnings": warnings} | facts)
         return 0
     for warning in warnings:
-        err.print(f"[yellow]warning:[/] {warning}")
+        print_warning(warning)
     out.print(f"{site.file.name} is valid: the site '{site.file.spec.name}'")
     return 0
 

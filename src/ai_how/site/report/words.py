@@ -12,13 +12,15 @@ def seconds(value: float) -> str:
 
 
 def duration(value: float) -> str:
-    """``48 s``, ``2 min 31 s``, ``1 h 2 min``."""
+    """``48 s``, ``2 min 31 s``, ``1 h 2 min``, ``3 d 4 h``."""
     whole = round(value)
     if whole < 60:
         return f"{whole}{THIN}s"
     if whole < 3600:
         return f"{whole // 60}{THIN}min {whole % 60}{THIN}s"
-    return f"{whole // 3600}{THIN}h {whole % 3600 // 60}{THIN}min"
+    if whole < 86400:
+        return f"{whole // 3600}{THIN}h {whole % 3600 // 60}{THIN}min"
+    return f"{whole // 86400}{THIN}d {whole % 86400 // 3600}{THIN}h"
 
 
 def milliseconds(value: float) -> str:

@@ -1,0 +1,112 @@
+"""What the commands print, on a terminal and where there is none."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from ai_how.cli import jobs, output, status
+from ai_how.errors import AiHowError
+from ai_how.slurm.model import Job
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A terminal of 60 columns in the place of both streams."""
+    said = io.StringIO()
+    console = Console(
+        file=said, width=60, force_terminal=True, color_system=None, soft_wrap=True, highlight=False
+    )
+    for module in (output, jobs, status):
+        for name in ("out", "err"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, console)
+    return said
+
+
+def test_no_line_of_a_table_ends_in_blanks_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("name", "a wide column", box=None)
+    table.add_row("x", "y")
+    output.out.print(table, soft_wrap=False)
+    output.out.print("as it is", end="")
+    said = capsys.readouterr().out
+    assert said.endswith("as it is") and len(said.splitlines()) == 3
+    assert not [line for line in said.splitlines() if line.endswith(" ")]
+
+
+def test_an_error_is_broken_between_words_and_its_paths_are_left_whole(terminal: io.StringIO) -> None:
+    path = "/a/very/long/path/of/more/than/sixty/columns/that/somebody/wants/to/copy.yaml"
+    output.print_error(
+        AiHowError(
+            "there is not enough of what was asked for, by a long way", where=path, detail="a b\n" + "c " * 40
+        )
+    )
+    lines = [line.rstrip() for line in terminal.getvalue().splitlines()]
+    assert lines[:2] == ["error: there is not enough of what was asked for, by a long", "    way"]
+    assert any(line.strip() == path for line in lines)
+    assert [line for line in lines if line.startswith("  | ")] == [
+        "  | a b",
+        f"  | {'c ' * 28}".rstrip(),
+        f"  | {'c ' * 12}".rstrip(),
+    ]
+
+
+def test_an_error_is_left_as_it_is_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_error(AiHowError("word " * 60 + "end", todo="Do this."))
+    assert capsys.readouterr().err == f"error: {'word ' * 60}end\n  next: Do this.\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.98333, "0.9833"), (44.0, "44"), (562233344.0, "562,233,344"), (0.0, "0")]
+)
+def test_numbers(value: float, text: str) -> None:
+    assert output.number(value) == text
+
+
+def service(name: str, seconds: int | None) -> dict[str, Any]:
+    return {"name": name, "state": "running", "healthy": True, "detail": None, "pid": 7, "seconds": seconds}
+
+
+def test_the_status_says_for_how_long_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {
+        "name": "laptop", "folder": "/srv", "up": True, "services": [service("munged", 200), service("x", None)],
+        "nodes": [{"state": "IDLE"}, {"state": "IDLE"}, {"state": "DOWN"}], "addresses": {"s3": "http://x"},
+    }  # fmt: skip
+    status._show(facts)
+    lines = capsys.readouterr().out.splitlines()
+    assert "munged   running  healthy   7    3 min 20 s" in lines
+    assert lines[-2:] == ["nodes    1 down, 2 idle", "s3       http://x"]
+
+
+class SomeJobs:
+    """Two jobs, the first with a record."""
+
+    def records(self) -> list[Any]:
+        return [(None, argparse.Namespace(job_id=1, run_id="f" * 32))]
+
+    def list(self) -> list[Job]:
+        return [Job(1, "digits", "FAILED", elapsed=3725), Job(2, "told", "PENDING", reason="BeginTime")]
+
+
+def test_the_list_of_jobs_has_runs_where_there_is_room_for_them(
+    terminal: io.StringIO, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = argparse.Namespace(json=False)
+    jobs._list(args, SomeJobs())  # type: ignore[arg-type]
+    narrow = terminal.getvalue()
+    assert "1 h 2 min" in narrow and "(BeginTime)" in narrow and "fff" not in narrow and "…" not in narrow
+    monkeypatch.setattr(jobs, "out", output._Printer(highlight=False, width=160))
+    jobs._list(args, SomeJobs())  # type: ignore[arg-type]
+    assert "f" * 32 in capsys.readouterr().out
+
+
+def test_moments_and_measures_are_shown_as_people_read_them() -> None:
+    assert jobs._readable("elapsed", 125) == "2 min 5 s"
+    assert jobs._readable("submit", 1_000_000_000).startswith("2001-09-")
+    assert jobs._readable("slurm.max_rss_bytes", 606748672.0) == "606,748,672"
+    assert jobs._readable("restarts", 1) == "1"
