@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import argparse
 
-<<<<<<< Updated upstream
 from ai_how.cli.output import (
-    err,
     file_of,
     json_argument,
     out,
     print_diff,
     print_json,
+    print_warning,
     site_arguments,
     site_of,
 )
 from ai_how.errors import SpecError, UsageError
-=======
-from ai_how.cli.output import json_argument, out, print_json, print_warning, site_arguments, site_of
->>>>>>> Stashed changes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
