@@ -50,12 +50,15 @@ def fits(devices: Sequence[Device], demands: Sequence[Demand]) -> bool:
 def _attempt(devices: Sequence[Device], demands: Sequence[Demand], *, apart: bool) -> Placement | None:
     """The best placement; without ``apart`` the best that disturbs nobody. None when there is none."""
     # What is held and idle stands in nobody's way: the goals are sought without it, which is a far smaller program.
-    model, alike, asks = _model([_running(device) for device in devices], demands, apart=apart)
+    running = [_running(device) for device in devices]
+    model, alike, asks = _model(running, demands, apart=apart)
     goals = model.goals()
     if goals is None:
         return None
-    model, alike, asks = _model(devices, demands, apart=apart)
-    return placement(alike, asks, demands, model.best(goals))
+    if any(one is not other for one, other in zip(running, devices, strict=True)):
+        model, alike, asks = _model(devices, demands, apart=apart)
+        model.reach(goals)
+    return placement(alike, asks, demands, model.best())
 
 
 def _model(

@@ -189,8 +189,8 @@ class Model:
         room = program.keep(everywhere, self._best(everywhere, GREATEST)) if everywhere else 0
         return Goals(totals[0], totals[1], totals[2], top, room)
 
-    def best(self, goals: Goals) -> Solution:
-        """The placement that reaches these goals and keeps most of what is there."""
+    def reach(self, goals: Goals) -> None:
+        """Ask for what another program has found to be the best."""
         program = self.program
         for objective, total in (
             (self._lost(), goals.disturbed),
@@ -202,6 +202,9 @@ class Model:
                 program.row(objective, total, total)
         if sum(len(group.devices) for group in self.groups) > 1:
             program.row(self._reaching(goals.top), 1, INFINITE)
+
+    def best(self) -> Solution:
+        """Of the placements that reach the goals the one that keeps most of what is there."""
         return self._solution(self._best(self._held() or self._opened(), GREATEST))
 
     def most(self) -> Solution:

@@ -45,6 +45,7 @@ def asked(demand: Demand, name: str | None = None) -> str:
     elif demand.at_least is not None:
         memory, compute = demand.at_least
         what = f"at least {memory} GB and {compute} compute slice{'s' * (compute > 1)}"
+        what = "the smallest slice" if demand.at_least == (1, 1) else what
         what = f"{what}, here {name}" if name else what
     else:
         what = str(demand.profile)
