@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ai_how.errors import SpecError
+from ai_how.site import open_site
 from ai_how.spec import parse
 from ai_how.spec.recipe import parse_recipe
 
@@ -192,6 +193,24 @@ def test_what_is_meant_to_hurt(text: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse(text)
     assert any(message in problem.message for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b"\xff\xfev\x00", "1:1"),
+        (BASE.encode().replace(b"factory\n", b"fabri\xe9\n"), "5:14"),
+        (b"a: \xc3\xa4\xff", "1:5"),
+    ],
+    ids=["UTF-16", "Latin-1", "behind a letter of two bytes"],
+)
+def test_what_is_no_utf_8_has_a_place(data: bytes, place: str, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_bytes(data)
+    with pytest.raises(SpecError) as caught:
+        open_site(file)
+    (problem,) = caught.value.problems
+    assert problem.where == f"{file}:{place}" and "no UTF-8 text" in problem.message
 
 
 def test_aliases_and_merges_are_followed() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from ai_how.errors import Problem, SpecError
 from ai_how.spec import SiteFile, parse
+from ai_how.spec.check import Check, Found
+from ai_how.spec.model import SiteSpec
 from ai_how.spec.template import laptop
 
 SMALLEST = """\
@@ -127,3 +132,72 @@ def test_what_one_key_cannot_know_of_another(partitions: str, message: str) -> N
 def test_a_device_listed_twice_is_told_to_be_added_up() -> None:
     devices = "memory_gb: 1, devices: [{model: a100}, {model: a100, count: 2}]"
     assert "add up its count" in mistakes(edited("memory_gb: 1", devices))[0].message
+
+
+def test_checks_of_rooms_above_are_told_together_with_the_files_own() -> None:
+    def counts(spec: SiteSpec) -> Iterator[Found]:
+        yield ("clusters", "hpc", "compute_nodes", "count"), f"{len(spec.node_names)} are unlucky", "Take another."
+
+    narrow = Check(counts, ("clusters.hpc.compute_nodes.count",))
+    both = edited("PORT", "15000", SERVICES)
+    for also, messages in (
+        ((narrow,), ["2 are unlucky", "port 15000 is asked for by mlflow and by gateway"]),
+        # A plain function reads the whole file, which has a mistake.
+        ((counts,), ["port 15000 is asked for by mlflow and by gateway"]),
+    ):
+        with pytest.raises(SpecError) as caught:
+            parse(both, also=also)
+        assert [one.message for one in caught.value.problems] == messages
+    with pytest.raises(SpecError) as caught:
+        parse(SMALLEST, also=(counts,))
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.todo) == ("cluster.yaml:5:28", "Take another.")
+    assert problem.link == "reference/cluster-yaml/#clusters-hpc-compute_nodes"
+    with pytest.raises(SpecError) as caught:
+        parse(edited("count: 2", "count: two"), also=(narrow,))
+    assert "whole number" in caught.value.problems[0].message and len(caught.value.problems) == 1
+
+
+GROUPS = """\
+    compute_nodes:
+      - {name: thin, count: 2, cpu_cores: 1, memory_gb: 1}
+      - {name: fat, count: 1, cpu_cores: 4, memory_gb: 64, devices: [{model: a100}]}
+    slurm_config: {partitions: [all, {name: first, nodes: 1}, {name: fat, groups: [fat]}]}
+"""
+
+
+def test_several_groups_of_nodes() -> None:
+    spec = parse(SMALLEST.replace("    compute_nodes: {count: 2, cpu_cores: 1, memory_gb: 1}\n", GROUPS)).spec
+    assert spec.node_names == ("thin01", "thin02", "fat01")
+    assert spec.group_of("fat01").memory_gb == 64
+    hpc = spec.clusters.hpc
+    assert [hpc.nodes_of(partition) for partition in hpc.slurm_config.partitions] == [
+        ("thin01", "thin02", "fat01"), ("thin01",), ("fat01",),
+    ]  # fmt: skip
+    (one,) = parse(SMALLEST).spec.clusters.hpc.groups
+    assert one.name is None and one.node_names == ("node01", "node02")
+
+
+def test_yaml_is_that_of_today() -> None:
+    """Version 1.2: times need no quotes, `no` is a word, and a date is text; numbers may have underscores."""
+    text = edited("name: tiny", "name: no, description: 2001-12-14")
+    assert parse(text).spec.metadata.description == "2001-12-14" and parse(text).spec.name == "no"
+    times = SMALLEST + "    slurm_config: {max_job_time: 24:00:00, default_job_time: 90}\n"
+    assert parse(times).spec.clusters.hpc.slurm_config.max_job_time == "24:00:00"
+    assert parse(times).spec.clusters.hpc.slurm_config.default_job_time == "90"
+    assert parse(edited("memory_gb: 1", "memory_gb: 1_0")).spec.clusters.hpc.groups[0].memory_gb == 10
+    assert parse(edited("memory_gb: 1", "memory_gb: 0x10")).spec.clusters.hpc.groups[0].memory_gb == 16
+
+
+def test_the_file_of_the_plan_is_read_in_shape() -> None:
+    """The keys that users' files have; what is wrong about its card only the room of the GPUs knows."""
+    spec = parse((Path(__file__).parent / "plan-cluster.yaml").read_text(encoding="utf-8")).spec
+    assert spec.node_names == ("node01", "node02", "node03", "node04")
+    asked = spec.global_.gpu_allocation
+    assert asked is not None and asked.devices[0].allowed_mig_profiles == ("1g.5gb", "2g.10gb", "3g.20gb", "7g.80gb")
+    assert (asked.strategy, asked.mig_slices.hpc, asked.whole_gpus.cloud) == ("hybrid", 4, 1)
+    cloud = spec.clusters.cloud
+    assert cloud.control_plane is not None and cloud.control_plane.ip_address == "192.168.200.10"
+    assert cloud.worker_nodes is not None and cloud.worker_nodes.gpu_workers is not None
+    assert cloud.worker_nodes.gpu_workers.count == 3
+    assert cloud.kubernetes_config is not None and cloud.kubernetes_config.cni == "calico"

@@ -8,7 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from ai_how.errors import AiHowError, NotFound
+from ai_how.errors import AiHowError, NotFound, Problem, SpecError
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o600, account: str | None = None) -> None:
@@ -37,7 +37,11 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600, account: str | None
 
 
 def read_whole(path: Path) -> str:
-    """The text of a file. Raises :class:`NotFound` when there is none, and what the system says otherwise."""
+    """The text of a file of somebody's.
+
+    Raises :class:`NotFound` when there is none, :class:`SpecError` with the place of what is no UTF-8, and what the
+    system says otherwise.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -46,7 +50,17 @@ def read_whole(path: Path) -> str:
             where=str(path.absolute()),
             todo="`ai-how init` writes one to start from; `--file` names another.",
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        lines = bytes(error.object[: error.start]).split(b"\n")
+        problem = Problem(
+            f"no UTF-8 text: the byte 0x{error.object[error.start]:02X} stands for no character",
+            str(path),
+            len(lines),
+            len(lines[-1].decode(errors="replace")) + 1,
+            todo="Save the file as UTF-8.",
+        )
+        raise SpecError([problem]) from None
+    except OSError as error:
         raise AiHowError(f"{path.name} cannot be read: {error}", where=str(path.absolute())) from error
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ai_how.errors import AiHowError, NotFound, SpecError, UsageError
+from ai_how.errors import NotFound, SpecError, UsageError
 from ai_how.gpu.allocation import Allocation
 from ai_how.gpu.demand import devices_of
 from ai_how.host import Environments, Folders, Toolbox
@@ -23,6 +23,7 @@ from ai_how.host.recorded import as_inventory
 from ai_how.providers.local import LocalProvider
 from ai_how.providers.model import Observed, Provider
 from ai_how.run import Clock, FileLock, Gate, LocalGate, SystemClock
+from ai_how.run.files import read_whole
 from ai_how.services import Layout, Service, Setting, catalogue, gateway, mlflow, slurm
 from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS, SECRETS, port_names
 from ai_how.services.model import Host
@@ -46,21 +47,11 @@ def open_site(file: Path | None = None, root: Path | None = None, *, gate: Gate 
 
     Raises :class:`NotFound` without such a file and :class:`SpecError` with every mistake in it.
     """
-    path = (file or Path(DEFAULT_FILE)).absolute()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"there is no {path.name} here",
-            where=str(path),
-            todo="`ai-how init` writes one; `--file` names another.",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise AiHowError(f"{path.name} cannot be read: {error}", where=str(path)) from error
-    site_file = parse(text, str(file or DEFAULT_FILE))
+    path = file or Path(DEFAULT_FILE)
+    site_file = parse(read_whole(path), str(path))
     folders = Folders.of_user(os.environ)
     place = root.absolute() if root else folders.sites / site_file.spec.name
-    return Site(site_file, path, Layout(place), folders, gate or LocalGate())
+    return Site(site_file, path.absolute(), Layout(place), folders, gate or LocalGate())
 
 
 @dataclass

@@ -11,6 +11,8 @@ from ai_how.spec.load import Path
 from ai_how.spec.message import did_you_mean
 from ai_how.spec.model import SiteSpec
 
+#: What the provider local calls the cloud side's GPU nodes, before their number, and their partition.
+GPU_WORKER, CLOUD = "gpu-worker", "cloud"
 _HPC: Path = ("clusters", "hpc")
 _SLURM: Path = (*_HPC, "slurm_config")
 _NODES: Path = (*_HPC, "compute_nodes")
@@ -43,6 +45,22 @@ def groups(spec: SiteSpec) -> Iterator[Found]:
                 "Give one of the groups another name.",
             )
         nodes.update(dict.fromkeys(group.node_names, name))
+
+
+def taken(spec: SiteSpec) -> Iterator[Found]:
+    """No node group and no partition has a name that the cloud side's GPU nodes have."""
+    hpc, workers = spec.clusters.hpc, spec.clusters.cloud.worker_nodes
+    if workers is None or workers.gpu_workers is None or not workers.gpu_workers.gpu_enabled:
+        return
+    for index, group in enumerate(hpc.groups):
+        if group.name == GPU_WORKER:
+            path: Path = (*_NODES, index) if isinstance(hpc.compute_nodes, tuple) else _NODES
+            message = f"'{GPU_WORKER}' is what the nodes of cloud.worker_nodes.gpu_workers are called"
+            yield (*path, "name"), message, "Give the group another name."
+    for index, partition in enumerate(hpc.slurm_config.partitions):
+        if partition.name == CLOUD and spec.clusters.cloud.provider == "local":
+            message = f"the partition '{CLOUD}' is that of the cloud side's GPU nodes"
+            yield (*_SLURM, "partitions", index), message, "Choose another name."
 
 
 def unnamed(spec: SiteSpec) -> bool:

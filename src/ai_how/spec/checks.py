@@ -40,6 +40,15 @@ CHECKS = (
     Check(check_slurm.groups, _groups("name", "count")),
     Check(check_slurm.partitions, _each(_SLURM, "partitions.*.name", "default_partition")),
     Check(
+        check_slurm.taken,
+        (
+            *_groups("name"),
+            f"{_SLURM}.partitions.*.name",
+            f"{_WORKERS}.gpu_workers.gpu_enabled",
+            f"{_CLOUD}.provider",
+        ),
+    ),
+    Check(
         check_slurm.spans,
         (*_each(f"{_SLURM}.partitions.*", "nodes", "groups"), *_groups("name", "count")),
     ),
