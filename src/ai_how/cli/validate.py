@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _fix(args: argparse.Namespace) -> tuple[dict[str, object], str]:
     """Repair the file; what was done is printed, or for --json returned, with the text as it is now."""
+    from rich.text import Text
+
     from ai_how.gpu.fixes import profiles
     from ai_how.run.files import read_whole, rewrite_whole
     from ai_how.spec.document import unified
@@ -68,8 +70,7 @@ def _fix(args: argparse.Namespace) -> tuple[dict[str, object], str]:
     if not args.json:
         print_diff(difference)
         for words in fixed.done:
-            out.print(f"[green]{'would repair' if args.dry_run else 'repaired'}[/] ", end="")
-            out.print(words, markup=False)
+            out.print(Text.assemble(("would repair" if args.dry_run else "repaired", "green"), f" {words}"))
         if not fixed.done:
             out.print("nothing to repair", markup=False)
     return {"repaired": fixed.done, "diff": difference}, fixed.text
@@ -77,9 +78,10 @@ def _fix(args: argparse.Namespace) -> tuple[dict[str, object], str]:
 
 def _report(args: argparse.Namespace, facts: dict[str, object], text: str) -> int:
     """Whether the file would be valid after the repairs."""
+    from ai_how.gpu.check import CHECKS
     from ai_how.spec import parse
 
-    file = parse(text, str(file_of(args)))
+    file = parse(text, str(file_of(args)), CHECKS)
     if args.json:
         print_json({"valid": True, "name": file.spec.name, "warnings": []} | facts)
     else:
@@ -89,6 +91,8 @@ def _report(args: argparse.Namespace, facts: dict[str, object], text: str) -> in
 
 def _repairs(args: argparse.Namespace) -> str:
     """How many repairs --fix would make, in words; empty for none."""
+    from rich.text import Text
+
     from ai_how.gpu.fixes import profiles
     from ai_how.run.files import read_whole
     from ai_how.spec.fix import fix

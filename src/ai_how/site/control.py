@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ai_how.errors import NotFound, SpecError, UsageError
 from ai_how.gpu.allocation import Allocation
+from ai_how.gpu.check import CHECKS
 from ai_how.gpu.demand import devices_of
 from ai_how.host import Environments, Folders, Toolbox
 from ai_how.host.inventory import Inventory, take_inventory
@@ -48,7 +49,7 @@ def open_site(file: Path | None = None, root: Path | None = None, *, gate: Gate 
     Raises :class:`NotFound` without such a file and :class:`SpecError` with every mistake in it.
     """
     path = file or Path(DEFAULT_FILE)
-    site_file = parse(read_whole(path), str(path))
+    site_file = parse(read_whole(path), str(path), CHECKS)
     folders = Folders.of_user(os.environ)
     place = root.absolute() if root else folders.sites / site_file.spec.name
     return Site(site_file, path.absolute(), Layout(place), folders, gate or LocalGate())
