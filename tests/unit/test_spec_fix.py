@@ -220,3 +220,17 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_dry_run_alone_is_a_misunderstanding(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--dry-run"]) == 2
     assert "--fix" in capsys.readouterr().err
+
+
+def test_line_ends_of_another_system_stay_and_a_link_stays_a_link(file: Path, tmp_path: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    link = tmp_path / "link.yaml"
+    link.symlink_to(file)
+    assert main(["validate", "--file", str(link), "--fix"]) == 0
+    assert file.read_bytes() == BASE.encode().replace(b"\n", b"\r\n")
+    assert link.is_symlink()
+
+
+def test_a_byte_order_mark_is_no_character_of_the_file() -> None:
+    assert fix("\ufeff" + BASE.replace("count: 4", "cuont: 4")).text == BASE
+    assert fix("\ufeff" + BASE).text == "\ufeff" + BASE

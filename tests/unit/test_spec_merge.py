@@ -111,6 +111,12 @@ def test_what_is_told_apart_by_another_key_than_its_name() -> None:
     ]
 
 
+def test_things_without_names_are_not_told_apart() -> None:
+    with pytest.raises(SpecError) as caught:
+        laid("clusters: {hpc: {slurm_config: {qos: [{name: {a: 1}}, [2], null]}}}")
+    assert all(problem.file == "over.yaml" for problem in caught.value.problems)
+
+
 def test_a_single_group_can_become_several() -> None:
     overlay = "clusters: {hpc: {compute_nodes: [{name: a, count: 1, cpu_cores: 1, memory_gb: 1}]}}"
     assert laid(overlay).file.spec.node_names == ("a01",)

@@ -16,9 +16,8 @@ from pydantic import ValidationError
 from ai_how.cli import main
 from ai_how.spec import parse
 from ai_how.spec.keys import Key, keys
-from ai_how.spec.load import load
+from ai_how.spec.load import load, tuples
 from ai_how.spec.model import SiteSpec
-from ai_how.spec.parse import tuples
 from ai_how.spec.schema import FILES, schema
 from ai_how.spec.template import PURPOSES, laptop, template
 

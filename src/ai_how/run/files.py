@@ -65,6 +65,8 @@ def read_whole(path: Path) -> str:
 
 
 def rewrite_whole(path: Path, text: str) -> None:
-    """Replace a file of somebody's: as :func:`write_whole`, but its mode stays, and a link goes on being one."""
+    """Replace a file of somebody's as :func:`write_whole` does; its mode and line ends stay, and a link stays a link."""
     target = path.resolve()
+    if b"\r\n" in target.read_bytes():
+        text = text.replace("\n", "\r\n")
     write_whole(target, text, mode=stat.S_IMODE(target.stat().st_mode))

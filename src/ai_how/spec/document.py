@@ -53,10 +53,13 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
 
 def unified(old: str, new: str, name: str) -> str:
     """The difference as ``diff -u`` writes it; empty when there is none."""
-    lines = difflib.unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), name, f"{name} (new)"
-    )
+    lines = difflib.unified_diff(lines_of(old), lines_of(new), name, f"{name} (new)")
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def lines_of(text: str) -> list[str]:
+    """Its lines as editors count them: other separators of Unicode are characters like any."""
+    return [line + "\n" for line in text.split("\n")[:-1]] + [line for line in text.split("\n")[-1:] if line]
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Document:
     """One YAML text with the place of everything in it. Raises :class:`SpecError` when it is no YAML mapping."""
 
     def __init__(self, text: str, name: str) -> None:
+        # The marks do not count a byte order mark; nobody needs it.
+        text = text.removeprefix("\ufeff")
         self.text, self.name = text, name
         self.data, self.positions, mistakes = load(text, name)
         if mistakes:

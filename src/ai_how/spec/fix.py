@@ -6,15 +6,20 @@ touched. What could mean two things is left to whoever wrote it. Rooms above han
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from ai_how.spec.document import Document, Edit, flow
-from ai_how.spec.fix_values import mended, one_of
+from ai_how.spec.fix_values import mended, one_of, tidied
 from ai_how.spec.keys import Key, KeyPath, identity, keys, name_of
-from ai_how.spec.load import Path
+from ai_how.spec.load import Path, tuples
+from ai_how.spec.message import keys_of
 from ai_how.spec.migrate import RENAMED
+from ai_how.spec.model import SiteSpec
 from ai_how.spec.provenance import dotted
 
 #: One repair can make the next one possible: a misspelt key hides what is in it. The file's depth bounds that.
@@ -66,15 +71,43 @@ def fix(text: str, name: str = "cluster.yaml", also: Iterable[Proposer] = ()) ->
     proposers = tuple(also)
     document, rounds = Document(text, name), []
     for _ in range(_ROUNDS):
-        found = _proposals(document, proposers)
-        proposals = {proposal.path: proposal for proposal in found if document.is_own(proposal.path)}
+        proposals = _chosen(document, proposers)
         if not proposals:
             break
         rounds.append([_told(document, proposals[path]) for path in document.positions if path in proposals])
         # From the innermost and last on, so that the paths of those to come stay what they are.
         for path in sorted(proposals, key=_from_the_end, reverse=True):
             document = document.edited(proposals[path].edit(document))
-    return Fixed(document.text, tuple(words for told in rounds for words in told))
+    return Fixed(document.text if rounds else text, tuple(words for told in rounds for words in told))
+
+
+def _chosen(document: Document, proposers: Iterable[Proposer]) -> dict[Path, Fix]:
+    """What is to be done in one round, by path: no value is set to another one that is wrong as well."""
+    found = list(_Finder(document, _wrong(document.data)).mapping(document.data, (), ()))
+    for propose in proposers:
+        found += propose(document.data)
+    own = [proposal for proposal in found if document.is_own(proposal.path)]
+    after = copy.deepcopy(document.data)
+    for proposal in own:
+        if proposal.kind == "set":
+            _put(after, proposal.path, proposal.value)
+    still = _wrong(after)
+    return {one.path: one for one in own if one.kind != "set" or one.path not in still}
+
+
+def _put(data: Any, path: Path, value: Any) -> None:
+    for part in path[:-1]:
+        data = data[part]
+    data[path[-1]] = value
+
+
+def _wrong(data: Any) -> set[Path]:
+    """The paths of values that are wrong by themselves."""
+    try:
+        SiteSpec.model_validate(tuples(data))
+    except ValidationError as error:
+        return {keys_of(detail) for detail in error.errors(include_url=False, include_context=False)}
+    return set()
 
 
 def _told(document: Document, proposal: Fix) -> str:
@@ -91,36 +124,45 @@ def _from_the_end(path: Path) -> tuple[int, list[tuple[int, str]]]:
     return len(path), [(part, "") if isinstance(part, int) else (0, part) for part in path]
 
 
-def _proposals(document: Document, also: Iterable[Proposer]) -> Iterator[Fix]:
-    yield from _mapping(document, document.data, (), ())
-    for propose in also:
-        yield from propose(document.data)
+@dataclass(frozen=True)
+class _Finder:
+    """Finds what can be repaired. ``wrong`` are the paths of values that are wrong by themselves."""
 
+    document: Document
+    wrong: set[Path]
 
-def _mapping(document: Document, data: dict[str, Any], key: KeyPath, path: Path) -> Iterator[Fix]:
-    known = keys()[key].children if key else tuple(one[0] for one in keys() if len(one) == 1)
-    for word, value in data.items():
-        inner = keys().get((*key, word))
-        if inner is not None:
-            yield from _value(document, inner, value, (*path, word))
-        elif right := _meant(word, [name for name in known if name not in data]):
-            yield Fix("rename", (*path, word), right)
+    def mapping(self, data: dict[str, Any], key: KeyPath, path: Path) -> Iterator[Fix]:
+        known = keys()[key].children if key else tuple(one[0] for one in keys() if len(one) == 1)
+        for word, value in data.items():
+            inner = keys().get((*key, word))
+            if inner is not None:
+                yield from self.value(inner, value, (*path, word))
+            elif right := _meant(word, [name for name in known if name not in data]):
+                yield Fix("rename", (*path, word), right)
+
+    def value(self, key: Key, value: Any, path: Path) -> Iterator[Fix]:
+        if isinstance(value, dict) and key.children:
+            yield from self.mapping(value, key.path, path)
+        elif isinstance(value, list) and key.many:
+            yield from _twice(value, path)
+            for index, item in enumerate(value):
+                yield from self.value(key, item, (*path, index))
+        elif not isinstance(value, dict | list) and self.document.is_own(path):
+            yield from self.single(key, value, path)
+
+    def single(self, key: Key, value: Any, path: Path) -> Iterator[Fix]:
+        source = self.document.source(path)
+        right = mended(key, value, source) if path in self.wrong else tidied(key, value, source)
+        if right is None and key.dotted in REFERENCES and isinstance(value, str):
+            names = _names(self.document.data, REFERENCES[key.dotted])
+            right = one_of(value, names) if value not in names else None
+        if right is not None and flow(right) != source:
+            yield Fix("set", path, right)
 
 
 def _meant(word: str, missing: list[str]) -> str | None:
     former = _FORMER.get(word)
     return former if former in missing else one_of(word, missing)
-
-
-def _value(document: Document, key: Key, value: Any, path: Path) -> Iterator[Fix]:
-    if isinstance(value, dict) and key.children:
-        yield from _mapping(document, value, key.path, path)
-    elif isinstance(value, list) and key.many:
-        yield from _twice(value, path)
-        for index, item in enumerate(value):
-            yield from _value(document, key, item, (*path, index))
-    elif not isinstance(value, dict | list) and not key.children:
-        yield from _single(document, key, value, path)
 
 
 def _twice(items: list[Any], path: Path) -> Iterator[Fix]:
@@ -132,17 +174,6 @@ def _twice(items: list[Any], path: Path) -> Iterator[Fix]:
         if item in items[:index]:
             name = name_of(item, told_apart) if told_apart else item
             yield Fix("remove", (*path, index), why=f"{flow(name)} was there twice")
-
-
-def _single(document: Document, key: Key, value: Any, path: Path) -> Iterator[Fix]:
-    if not document.is_own(path):
-        return
-    right = mended(key, value, document.source(path))
-    if right is None and key.dotted in REFERENCES and isinstance(value, str):
-        names = _names(document.data, REFERENCES[key.dotted])
-        right = one_of(value, names) if value not in names else None
-    if right is not None and flow(right) != document.source(path):
-        yield Fix("set", path, right)
 
 
 def _names(data: Any, key: str) -> list[str]:

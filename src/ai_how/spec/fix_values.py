@@ -19,7 +19,6 @@ _ALIASES = {
 }
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _PCI = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])", re.IGNORECASE)
-_PROFILE = re.compile(r"\dg\.\d+gb(\+[a-z.]+)?", re.IGNORECASE)
 _SPAN = re.compile(r"(\d+)\s*(d|days?|h|hours?|m|min|minutes?)", re.IGNORECASE)
 _BASE_60 = re.compile(r"\d+(:[0-5]?\d)+")
 _SIZE = re.compile(r"(\d+)\s*(?:gb|gib|g)", re.IGNORECASE)
@@ -33,30 +32,41 @@ def one_of(word: str, known: Iterable[str]) -> str | None:
     return close[0] if len(close) == 1 else None
 
 
+def tidied(key: Key, value: Any, source: str) -> Any:
+    """Another form of a value that is right, but that others may misread; None for most.
+
+    Older readers of YAML take 24:00:00 without quotes for a number (base 60), and nvidia-smi writes the domain of a PCI
+    address with eight digits, lspci with four.
+    """
+    if key.kind == "time" and value == source and _BASE_60.fullmatch(source):
+        return value
+    return _pci_address(value) if key.path[-1] == "pci_address" and isinstance(value, str) else None
+
+
 def mended(key: Key, value: Any, source: str) -> Any:
-    """The right form of a value that is written as ``source``; None when it is right, or could mean several things."""
-    if isinstance(value, str) and value != value.strip():
+    """The right form of a wrong value, written as ``source``; None when it could mean several things."""
+    if value is None:  # nobody knows what was to stand there
+        return None
+    if isinstance(value, str):
         value = value.strip()
     if key.allowed:
-        return _allowed(key, value, source)
+        return _allowed(key, value)
     kind = key.kind.removeprefix("list of ").split(",")[0]
     if kind == "integer":
         return _integer(key, value)
     if kind == "true or false":
         return _TRUTHS.get(value.lower()) if isinstance(value, str) else None
-    if kind == "time":
-        return _time(value, source)
-    if isinstance(value, bool | int | float):
-        return source if kind == "text" else None
+    if not isinstance(value, str):
+        return source
     repair = _REPAIRS.get(key.path[-1]) or _REPAIRS.get(kind)
-    return repair(value) if repair and isinstance(value, str) else None
+    return (repair(value) if repair else None) or value
 
 
 def _plainly(word: str) -> str:
     return re.sub(r"[-_ .]", "", word).lower()
 
 
-def _allowed(key: Key, value: Any, source: str) -> Any:
+def _allowed(key: Key, value: Any) -> Any:
     if value in key.allowed:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -85,13 +95,9 @@ def _integer(key: Key, value: Any) -> int | None:
     return int(size[1]) if size else None
 
 
-def _time(value: Any, source: str) -> str | None:
-    """Older readers of YAML take 24:00:00 without quotes for a number (base 60)."""
-    if not isinstance(value, str):
-        return None
-    if span := _SPAN.fullmatch(value):
-        return _span(int(span[1]), span[2][0].lower())
-    return value if source == value and _BASE_60.fullmatch(value) else None
+def _time(value: str) -> str | None:
+    span = _SPAN.fullmatch(value)
+    return _span(int(span[1]), span[2][0].lower()) if span else None
 
 
 def _span(number: int, unit: str) -> str:
@@ -100,9 +106,8 @@ def _span(number: int, unit: str) -> str:
     return f"{number:02d}:00:00" if unit == "h" else f"{number // 60:02d}:{number % 60:02d}:00"
 
 
-def _name(value: str) -> str | None:
-    found = re.sub(r"[_ ]+", "-", value.lower())
-    return found if found != value and re.fullmatch(r"[a-z][a-z0-9-]{0,30}", found) else None
+def _name(value: str) -> str:
+    return re.sub(r"[_ ]+", "-", value.lower())
 
 
 def _pci_address(value: str) -> str | None:
@@ -113,10 +118,6 @@ def _pci_address(value: str) -> str | None:
     domain, bus, device = (int(part or "0", 16) for part in found.groups()[:3])
     right = f"{domain:04x}:{bus:02x}:{device:02x}.{found[4]}"
     return right if right != value else None
-
-
-def _profile(value: str) -> str | None:
-    return value.lower() if _PROFILE.fullmatch(value) and value != value.lower() else None
 
 
 def _subnet(value: str) -> str | None:
@@ -135,10 +136,9 @@ def _range(value: str) -> str | None:
 #: By the key's own name, or by its kind.
 _REPAIRS: dict[str, Callable[[str], str | None]] = {
     "pci_address": _pci_address,
-    "allowed_mig_profiles": _profile,
-    "profile": _profile,
     "name": _name,
     "names": _name,
     "IPv4 subnet": _subnet,
+    "time": _time,
     "range of IPv4 addresses": _range,
 }

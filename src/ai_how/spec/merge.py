@@ -147,7 +147,7 @@ def _changes(below: Any, above: Any, path: Path) -> Iterator[_Change]:
 
 def _items(above: Any, key: str) -> Mapping[Any, Any] | None:
     """The overlay's items by name, null for one to take away; None when it is neither a list nor such a mapping."""
-    if isinstance(above, list):
+    if isinstance(above, list) and all(isinstance(name_of(item, key), str) for item in above):
         return {name_of(item, key): item for item in above}
     if isinstance(above, dict) and all(value is None or isinstance(value, dict) for value in above.values()):
         return {name: None if value is None else {key: name, **value} for name, value in above.items()}

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ai_how.errors import Problem, SpecError
-from ai_how.spec.document import Document, Edit, apply
+from ai_how.spec.document import Document, Edit, apply, lines_of
 from ai_how.spec.load import Path, nearest
 from ai_how.spec.versions import CURRENT, OLDER
 
@@ -155,8 +155,7 @@ def _spans(document: Document) -> Mapping[str, tuple[int, int]]:
 
 
 def _indented(text: str) -> str:
-    lines = text.splitlines(keepends=True)
-    done = "".join(_STEP + line if line.strip() else line for line in lines)
+    done = "".join(_STEP + line if line.strip() else line for line in lines_of(text))
     return done if done.endswith("\n") else done + "\n"
 
 
