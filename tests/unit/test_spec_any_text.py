@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ai_how.errors import SpecError
+from ai_how.gpu.check import CHECKS
 from ai_how.site import open_site
 from ai_how.spec import parse
 from ai_how.spec.recipe import parse_recipe
@@ -22,9 +25,9 @@ DATA = yaml.safe_load(BASE)
 LINES = BASE.splitlines(keepends=True)
 
 #: How many documents the slow test makes of each kind: 10,000 together.
-MANY = {"raw": 1000, "pieces": 2500, "edited": 2500, "mutated": 4000}
+MANY = {"raw": 1500, "pieces": 3000, "edited": 2700, "mutated": 2500, "gpus": 300}
 #: And the fast one: 500.
-FEW = {"raw": 50, "pieces": 100, "edited": 150, "mutated": 200}
+FEW = {"raw": 50, "pieces": 100, "edited": 150, "mutated": 180, "gpus": 20}
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(-2, 8), st.floats(), st.text(max_size=8),
@@ -47,7 +50,10 @@ pieces = st.sampled_from(
 
 def answered(text: str, kind: str) -> None:
     """Parses it. An error names its file and a place that can be in it, and reads as text."""
-    for read in (parse, parse_recipe) if kind in ("raw", "pieces") else (parse,):
+    reads: list[Callable[[str, str], object]] = [partial(parse, also=CHECKS if kind == "gpus" else ())]
+    if kind in ("raw", "pieces"):
+        reads.append(parse_recipe)
+    for read in reads:
         try:
             read(text, "any.yaml")
         except SpecError as error:
@@ -77,11 +83,13 @@ def inside(data: Any, path: list[Any]) -> Any:
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> str:
+def mutated(draw: st.DrawFn, inside_of: tuple[str, ...] = ()) -> str:
     """The base with some of its values replaced, removed, doubled or put elsewhere; well-formed YAML all the same."""
     data = copy.deepcopy(DATA)
     for _ in range(draw(st.integers(1, 4))):
-        *above, last = draw(st.sampled_from(PLACES))
+        *above, last = draw(
+            st.sampled_from([place for place in PLACES if place[: len(inside_of)] == inside_of])
+        )
         holder = inside(data, above)
         there = range(len(holder)) if isinstance(holder, list) else holder if isinstance(holder, dict) else ()
         if last not in there:
@@ -129,6 +137,7 @@ KINDS = {
     "pieces": st.lists(pieces, max_size=25).map("".join),
     "edited": edited(),
     "mutated": mutated(),
+    "gpus": mutated(("global", "gpu_allocation")),
 }
 
 
