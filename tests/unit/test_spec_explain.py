@@ -104,7 +104,24 @@ def test_the_command(
     assert facts["values"] == [
         {"path": "clusters.hpc.provider", "value": "local", "source": "file", "where": "cluster.yaml:11:15"}
     ]
+    assert facts["file"] == {"path": "file", "value": "cluster.yaml", "source": "default", "where": None}
     assert main(["explain", "no.such"]) == 8
+
+
+def test_which_file_it_is_and_who_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(laptop())
+    monkeypatch.setenv("AI_HOW_FILE", str(file))
+    assert main(["explain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"]["source"] == "environment"
+    assert main(["explain", "--json", "--file", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out)["file"]["where"] == "--file"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AI_HOW_FILE", "a.yaml")
+    assert main(["explain"]) == 0
+    assert "a.yaml  ($AI_HOW_FILE)" in capsys.readouterr().out
 
 
 def test_a_file_with_mistakes_does_not_keep_a_key_from_being_explained(

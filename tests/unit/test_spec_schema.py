@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from ai_how.cli import main
+from ai_how.errors import SpecError
 from ai_how.spec import parse
 from ai_how.spec.keys import Key, keys
 from ai_how.spec.load import load, tuples
@@ -21,6 +23,7 @@ from ai_how.spec.model import SiteSpec
 from ai_how.spec.schema import FILES, schema
 from ai_how.spec.template import PURPOSES, laptop, template
 
+FAULTS = Path(__file__).parent / "faults"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHECK = {file: jsonschema.Draft202012Validator(schema(file)) for file in FILES}
 
@@ -152,3 +155,33 @@ def test_the_command_prints_or_writes_it(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["schema", "recipe", "--output", str(file)]) == 0
     assert json.loads(file.read_text()) == schema("recipe")
     assert f"# yaml-language-server: $schema={file}" in capsys.readouterr().out
+
+
+#: What a JSON Schema can know of a value; the rest is for whoever sees the whole file.
+KNOWN = re.compile(
+    r"extra_forbidden|missing|literal_error|\w+_type|union_tag_\w+|too_(short|long)|(greater|less)_than(_equal)?"
+)
+
+
+def wrong_by_itself() -> Iterator[tuple[str, Any]]:
+    """The planted faults that a schema can know of."""
+    base = (FAULTS / "base.yaml").read_text()
+    for file in sorted(FAULTS.glob("*.yaml")):
+        for fault in yaml.safe_load(file.read_text()) if file.name != "base.yaml" else ():
+            text = base
+            for old, new in ((fault["old"], fault["new"]), *fault.get("also", ())):
+                text = text.replace(old, new)
+            try:
+                data = load(text.replace("«", ""), file.name).data
+                SiteSpec.model_validate(tuples(data))
+            except SpecError:
+                continue
+            except ValidationError as error:
+                if any(KNOWN.fullmatch(detail["type"]) for detail in error.errors()):
+                    yield f"{file.stem}: {fault['says']}", data
+
+
+def test_planted_faults_of_shape_are_refused() -> None:
+    faults = list(wrong_by_itself())
+    assert len(faults) >= 25
+    assert [says for says, data in faults if CHECK["cluster"].is_valid(data)] == []

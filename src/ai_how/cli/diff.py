@@ -18,13 +18,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ai_how.gpu.check import CHECKS
     from ai_how.run.files import read_whole
     from ai_how.site.unsupported import unsupported
     from ai_how.spec import parse
     from ai_how.spec.diff import diff, where
     from ai_how.spec.diff_effects import consequence
 
-    old, new = (parse(read_whole(path), str(path)) for path in (args.old, args.new))
+    old, new = (parse(read_whole(path), str(path), CHECKS) for path in (args.old, args.new))
     found = [(change, consequence(change, old.spec, new.spec)) for change in diff(old.spec, new.spec)]
     refused = [f"{new.where(*path)}: {what}" for path, what in unsupported(new.spec)]
     if args.json:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ai_how.spec.explain import Explanation
     from ai_how.spec.keys import Key
     from ai_how.spec.parse import SiteFile
+    from ai_how.spec.provenance import Value
 
 
 #: Characters of a value that find room beside its meaning.
@@ -36,11 +37,26 @@ def run(args: argparse.Namespace) -> int:
     from ai_how.spec.explain import explain
 
     explanation = explain(args.path, _file(args))
+    named = _named(args)
     if args.json:
-        print_json(explanation.as_json())
+        print_json(explanation.as_json() | {"file": named.as_json()})
     else:
-        _print(explanation)
+        _print(explanation, named)
     return 0
+
+
+def _named(args: argparse.Namespace) -> Value:
+    """Which file it is, and who said so."""
+    import os
+
+    from ai_how.spec.provenance import Source, Value
+
+    path = str(file_of(args))
+    if args.file:
+        return Value(("file",), path, Source.FLAG, "--file")
+    if "AI_HOW_FILE" in os.environ:
+        return Value(("file",), path, Source.ENVIRONMENT, "$AI_HOW_FILE")
+    return Value(("file",), path, Source.DEFAULT)
 
 
 def _file(args: argparse.Namespace) -> SiteFile | None:
@@ -63,11 +79,14 @@ def _file(args: argparse.Namespace) -> SiteFile | None:
     return None
 
 
-def _print(explanation: Explanation) -> None:
+def _print(explanation: Explanation, named: Value) -> None:
     key = explanation.key
     out.print(key.dotted or "cluster.yaml", style="bold", markup=False)
     _table([("  " + key.meaning,)])
-    _table(("  " + name, text) for name, text in _facts(explanation))
+    facts = list(_facts(explanation))
+    if not key.path:
+        facts.append(("file", f"{named.value}  ({named.origin})"))
+    _table(("  " + name, text) for name, text in facts)
     if explanation.children:
         out.print("\n  keys")
         _table(

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         site = site_of(args)
     except SpecError as error:
-        if not args.fix and (repairs := _repairs(args)):
-            error.todo = f"`ai-how validate --fix` makes {repairs} and shows what; correct the rest by hand."
+        if not args.fix and (todo := _repairs(args)):
+            error.todo = todo
         raise
     warnings = site.warnings()
     if args.json:
@@ -90,15 +90,21 @@ def _report(args: argparse.Namespace, facts: dict[str, object], text: str) -> in
 
 
 def _repairs(args: argparse.Namespace) -> str:
-    """How many repairs --fix would make, in words; empty for none."""
-    from rich.text import Text
-
+    """What --fix would do about the mistakes, in words; empty when it could do nothing."""
+    from ai_how.gpu.check import CHECKS
     from ai_how.gpu.fixes import profiles
     from ai_how.run.files import read_whole
+    from ai_how.spec import parse
     from ai_how.spec.fix import fix
 
     try:
-        count = len(fix(read_whole(file_of(args)), "", (profiles,)).done)
+        fixed = fix(read_whole(file_of(args)), "", (profiles,))
     except SpecError:
         return ""
-    return "" if not count else "one repair" if count == 1 else f"{count} repairs"
+    count = len(fixed.done)
+    words = f"`ai-how validate --fix` makes {count} repair{'s' * (count > 1)}; with `--dry-run` it only shows them."
+    try:
+        parse(fixed.text, "", CHECKS)
+    except SpecError:
+        words += " Correct the rest by hand."
+    return words if count else ""

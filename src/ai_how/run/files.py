@@ -65,7 +65,7 @@ def read_whole(path: Path) -> str:
 
 
 def rewrite_whole(path: Path, text: str) -> None:
-    """Replace a file of somebody's as :func:`write_whole` does; its mode and line ends stay, and a link stays a link."""
+    """Replace somebody's file as :func:`write_whole` does; its mode and line ends stay, and a link stays a link."""
     target = path.resolve()
     if b"\r\n" in target.read_bytes():
         text = text.replace("\n", "\r\n")

@@ -8,11 +8,12 @@ order and layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ai_how.errors import Problem, SpecError
+from ai_how.spec.check import Check
 from ai_how.spec.document import Document, Edit, flow
 from ai_how.spec.keys import identity, name_of, named
 from ai_how.spec.load import Path, Position
@@ -55,10 +56,11 @@ class _Change:
         return document.add(self.path[:-1], last if isinstance(last, str) else None, self.value)
 
 
-def merge(base: Layer, *overlays: Layer) -> Merged:
+def merge(base: Layer, *overlays: Layer, also: Iterable[Check] = ()) -> Merged:
     """Lay each overlay over what is below it.
 
-    The outcome is checked as a whole; a mistake is told where it was written. Raises :class:`SpecError`.
+    The outcome is checked as a whole, with the checks of rooms above too; a mistake is told where it was written.
+    Raises :class:`SpecError`.
     """
     layers = (base, *overlays)
     documents = [Document(layer.text, layer.name) for layer in layers]
@@ -67,7 +69,7 @@ def merge(base: Layer, *overlays: Layer) -> Merged:
         merged = _laid_over(merged, document)
     origins = _origins(merged, list(zip(layers, documents, strict=True)))
     try:
-        file = parse(merged.text, base.name)
+        file = parse(merged.text, base.name, also)
     except SpecError as error:
         raise SpecError([_at_home(problem, merged, origins) for problem in error.problems]) from None
     found = values_of(file.spec, {path: origin.where for path, origin in origins.items()})
