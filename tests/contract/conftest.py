@@ -1,16 +1,21 @@
-"""Where the real engines come from."""
+"""Where the real engines come from, and the gateway in front of one."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from door import Door, opened
+from launched import start
+from tiny_gguf import write_tiny_gguf
 
 from ai_how.host import Environments, Folders
 from ai_how.run import LocalGate
+from ai_how.serving.engines import LlamaCpp
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +30,14 @@ def llama_python() -> Path:
     if importlib.util.find_spec("xllamacpp"):
         return Path(sys.executable)
     return Environments(LocalGate(), Folders.of_user(os.environ)).ensure("llama-cpp") / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def door(llama_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """The gateway, with the real engine behind it."""
+    site = tmp_path_factory.mktemp("site")
+    running = start(LlamaCpp(), llama_python, write_tiny_gguf(site / "tiny.gguf"), site)
+    running.record()
+    with opened(site) as door:
+        yield door
+    running.end()

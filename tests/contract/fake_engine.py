@@ -19,10 +19,12 @@ def handler(recorded: Path, secret: str) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            if any("content" not in message for message in body["messages"]):
-                self.replay("bad")
-            else:
-                self.replay("stream" if body.get("stream") else "chat")
+            name = {"/v1/completions": "completion", "/v1/embeddings": "embeddings"}.get(self.path, "chat")
+            if name == "chat" and any("content" not in message for message in body["messages"]):
+                name = "bad"
+            elif body.get("stream"):
+                name = "stream" if name == "chat" else f"{name}-stream"
+            self.replay(name)
 
         def replay(self, name: str) -> None:
             if self.headers.get("authorization") != f"Bearer {secret}":

@@ -14,35 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from doubles import FakeEngine
 from launched import NONCE, Running, start
 from tiny_gguf import write_tiny_gguf
 
 from ai_how.serving import replica_launcher
-from ai_how.serving.engines import Engine, Launch, LlamaCpp, Readiness, ServeRequest
+from ai_how.serving.engines import Engine, LlamaCpp, ServeRequest
 from ai_how.wire import ErrorEnvelope, ModelList
-
-RECORDED = Path(__file__).parent.parent / "recorded" / "llama.cpp" / "2026.10"
-
-
-class FakeEngine:
-    """Satisfies the protocol with a process of the tests; it is given its port, as Ollama and vLLM are."""
-
-    name = "fake"
-    runtime = "none"
-    libraries = ()
-
-    def fault(self, request: ServeRequest, head: bytes) -> str | None:
-        return None if head[:4] == b"GGUF" else "no GGUF file"
-
-    def launch(self, request: ServeRequest, python: Path) -> Launch:
-        script = Path(__file__).with_name("fake_engine.py")
-        argv = (str(python), f"{{folder}}/{script.name}", "--recorded", str(RECORDED))
-        return Launch(
-            argv=(*argv, "--model", str(request.path), "--port", "{port}"),
-            readiness=Readiness("/v1/models", "data", "id", refuses_strangers=True),
-            secret_variable="FAKE_SECRET",
-            files=(script,),
-        )
 
 
 class EngineContract:
@@ -119,6 +97,19 @@ class EngineContract:
         events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
         assert events[-1] == "[DONE]"
         assert all(json.loads(event)["object"] == "chat.completion.chunk" for event in events[:-1])
+
+    def test_it_completes(self, running: Running) -> None:
+        with running.client() as client:
+            asked = {"model": "tiny", "prompt": "hi", "max_tokens": 3}
+            answer = client.post("/v1/completions", json=asked).json()
+        assert answer["choices"][0]["text"] and answer["usage"]["completion_tokens"] == 3
+
+    def test_it_makes_vectors_of_length_one(self, running: Running) -> None:
+        with running.client() as client:
+            answer = client.post("/v1/embeddings", json={"model": "tiny", "input": ["hi", "you"]}).json()
+        assert [row["index"] for row in answer["data"]] == [0, 1]
+        for row in answer["data"]:
+            assert sum(value * value for value in row["embedding"]) == pytest.approx(1, abs=1e-3)
 
     def test_its_errors_have_the_shape_of_openai(self, running: Running) -> None:
         with running.client() as client:

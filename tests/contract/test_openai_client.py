@@ -2,73 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
-from launched import Running, start
-from tiny_gguf import write_tiny_gguf
-
-from ai_how.security import create_token
-from ai_how.serving.engines import LlamaCpp
-from ai_how.serving.gateway.control import bind
+from door import Door
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture(scope="module")
-def replica(llama_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    site = tmp_path_factory.mktemp("site")
-    running = start(LlamaCpp(), llama_python, write_tiny_gguf(site / "tiny.gguf"), site)
-    running.record()
-    yield running
-    running.end()
-
-
-@pytest.fixture(scope="module")
-def client(replica: Running) -> Iterator[openai.OpenAI]:
-    token = create_token(replica.site / "tokens.json", "admin")
-    with bind("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-    config = {
-        "port": port,
-        "endpoints": str(replica.site / "endpoints"),
-        "token_digests": str(replica.site / "tokens.json"),
-    }
-    path = replica.site / "gateway.json"
-    path.write_text(json.dumps(config))
-    with (replica.site / "gateway.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ai_how.serving.gateway", "--config", str(path)], stderr=log
-        )
-    wait_healthy(process, port)
-    yield openai.OpenAI(
-        base_url=f"http://127.0.0.1:{port}/v1",
-        api_key=token,
+def client(door: Door) -> openai.OpenAI:
+    return openai.OpenAI(
+        base_url=f"{door.url}/v1",
+        api_key=door.token,
         max_retries=0,
         http_client=httpx.Client(trust_env=False),
     )
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=20)
-
-
-def wait_healthy(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
 
 
 def test_models(client: openai.OpenAI) -> None:
@@ -87,6 +40,25 @@ def test_a_stream(client: openai.OpenAI) -> None:
     )
     assert chunks[-1].choices[0].finish_reason == "length"
     assert {chunk.model for chunk in chunks} == {"tiny"}
+
+
+def test_a_completion(client: openai.OpenAI) -> None:
+    answer = client.completions.create(model="tiny", prompt="hi", max_tokens=3)
+    assert answer.usage is not None and answer.usage.completion_tokens == 3
+    pieces = list(client.completions.create(model="tiny", prompt="hi", max_tokens=3, stream=True))
+    assert pieces[-1].choices[0].finish_reason == "length"
+
+
+def test_vectors(client: openai.OpenAI) -> None:
+    """The client asks for base64 by itself, and takes it apart."""
+    one, two, again = (client.embeddings.create(model="tiny", input=["hi", "you", "hi"])).data
+    assert len(one.embedding) == 32
+    assert one.embedding == pytest.approx(again.embedding, abs=1e-4) and one.embedding != two.embedding
+
+
+def test_a_response(client: openai.OpenAI) -> None:
+    answer = client.responses.create(model="tiny", input="hi", max_output_tokens=3)
+    assert answer.usage is not None and answer.usage.output_tokens == 3
 
 
 def test_a_field_of_the_engines_own_reaches_it(client: openai.OpenAI) -> None:
@@ -110,7 +82,7 @@ def test_a_wrong_token(client: openai.OpenAI) -> None:
         client.with_options(api_key="aihow_wrong").models.list()
 
 
-def test_a_long_stream_that_is_left_frees_the_engine(client: openai.OpenAI, replica: Running) -> None:
+def test_a_long_stream_that_is_left_frees_the_engine(client: openai.OpenAI, door: Door) -> None:
     """The one slot is free again at once, so the next answer need not wait for the rest of the left one."""
     with client.chat.completions.create(
         model="tiny",
@@ -126,7 +98,7 @@ def test_a_long_stream_that_is_left_frees_the_engine(client: openai.OpenAI, repl
         max_tokens=1,
     )
     assert answer.choices[0].finish_reason == "length"
-    assert "status=499" in wait_for_line(replica.site / "gateway.log", "status=499")
+    assert "status=499" in wait_for_line(door.log, "status=499")
 
 
 def wait_for_line(log: Path, words: str) -> str:
@@ -137,8 +109,8 @@ def wait_for_line(log: Path, words: str) -> str:
     return log.read_text()
 
 
-def test_no_secret_in_any_argument_list(client: openai.OpenAI, replica: Running) -> None:
-    secret = next((replica.site / "endpoints").glob("*.secret")).read_text()
+def test_no_secret_in_any_argument_list(client: openai.OpenAI, door: Door) -> None:
+    secret = next((door.site / "endpoints").glob("*.secret")).read_text()
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         if entry.parent.name != str(os.getpid()):
             try:

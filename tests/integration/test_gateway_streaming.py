@@ -104,6 +104,54 @@ def test_the_first_piece_arrives_before_the_last_is_made(tmp_path: Path) -> None
     assert asyncio.run(scene()) == [b"data: one\n\n", b"data: [DONE]\n\n"]
 
 
+def event(text: str) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
+
+
+def test_a_translated_stream_is_not_held_back_either(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(HEAD + chunk(event("one")))
+        await writer.drain()
+        await go_on.wait()
+        writer.write(chunk(event("two") + b"data: [DONE]\n\n") + chunk(b""))
+        await writer.drain()
+        writer.close()
+
+    async def scene() -> list[str]:
+        found = []
+        async with (
+            asyncio.timeout(20),
+            gateway(tmp_path, speak) as client,
+            client.stream("POST", "/api/chat", json=ASKED) as answer,
+        ):
+            assert answer.headers["content-type"] == "application/x-ndjson"
+            async for line in answer.aiter_lines():
+                found.append(json.loads(line)["message"]["content"])
+                go_on.set()
+        return found
+
+    assert asyncio.run(scene()) == ["one", "two", ""]
+
+
+def test_a_malformed_stream_ends_with_an_error_in_the_clients_words(tmp_path: Path) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(HEAD + chunk(event("one")) + chunk(b"data: {broken\n\n") + chunk(b""))
+        await writer.drain()
+        writer.close()
+
+    async def scene() -> list[str]:
+        async with asyncio.timeout(20), gateway(tmp_path, speak) as client:
+            return (await client.post("/api/chat", json=ASKED)).text.splitlines()
+
+    first, last = (json.loads(line) for line in asyncio.run(scene()))
+    assert first["message"]["content"] == "one"
+    assert (last["source"], last["code"]) == ("engine", "replica_malformed")
+
+
 def test_a_client_that_leaves_is_noticed_by_the_engine(tmp_path: Path) -> None:
     hung_up = asyncio.Event()
 

@@ -239,6 +239,51 @@ def test_a_body_over_the_limit(site: Site) -> None:
     assert site.asked == []
 
 
+def told(answer: httpx.Response) -> tuple[int, str, str]:
+    """An error in Ollama's envelope."""
+    facts = answer.json()
+    assert isinstance(facts["error"], str)
+    return answer.status_code, facts["code"], facts["source"]
+
+
+def test_ollamas_paths_have_ollamas_envelope(site: Site) -> None:
+    assert told(site.ask("GET", "/api/tags", token="aihow_wrong")) == (401, "invalid_api_key", "gateway")
+    assert told(site.ask("GET", "/api/nothing")) == (404, "unknown_url", "gateway")
+    assert told(site.ask("GET", "/api/chat")) == (405, "method_not_allowed", "gateway")
+    assert told(site.ask("POST", "/api/chat", content=b"x" * 20_000)) == (413, "too_large", "gateway")
+    assert told(site.ask("POST", "/api/chat", content=b"no")) == (400, "invalid_request", "gateway")
+    assert told(site.ask("POST", "/api/chat", model="tinny")) == (404, "model_not_found", "gateway")
+
+
+def test_an_error_of_the_engine_in_ollamas_envelope(tmp_path: Path) -> None:
+    body = {"error": {"message": "too long", "type": "exceed_context_size_error", "code": 400}}
+    site = Site(tmp_path, lambda request: reply(400, body))
+    publish(site.endpoints, "a")
+    answer = site.ask("POST", "/api/chat", **ASKED)  # type: ignore[arg-type]
+    assert told(answer) == (400, "400", "engine") and answer.json()["error"] == "too long"
+
+
+def test_an_engine_that_answers_badly(site: Site) -> None:
+    assert told(site.ask("POST", "/api/chat", **ASKED, stream=False)) == (502, "replica_malformed", "engine")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/api/chat", "/api/show"]
+)
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "tiny\nstatus=200", "$(reboot)", "`x`;|&", "", "a" * 5000, "\ud800"]
+)
+def test_a_hostile_name_goes_nowhere(
+    site: Site, caplog: pytest.LogCaptureFixture, path: str, name: str
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="ai_how"):
+        answer = site.ask("POST", path, model=name, messages=[], prompt="", input="")
+    assert answer.status_code == 400 and site.asked == []
+    assert len(answer.content) < 300 and b"etc" not in answer.content and b"reboot" not in answer.content
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "ai_how.gateway"]
+    assert "status=400" in line and "model=- " in line
+
+
 def test_a_digests_file_that_others_may_read_closes_the_gateway(site: Site) -> None:
     site.tokens.chmod(0o644)
     assert error(site.chat()) == (503, "gateway_misconfigured", "gateway")

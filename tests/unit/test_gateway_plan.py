@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ai_how.serving.gateway import plan
+from ai_how.serving.gateway.dialect import parse
 from ai_how.serving.gateway.model import Refusal, Replica
-from ai_how.wire import EndpointRecord
+from ai_how.wire import ChatRequest, EndpointRecord
 
 
 def replica(nonce: str, model: str = "tiny", heartbeat: float = 100.0) -> Replica:
@@ -69,7 +70,7 @@ def test_a_model_whose_replicas_went_silent_is_not_unknown() -> None:
 )
 def test_a_bad_request_says_where_and_never_repeats_itself(body: bytes, param: str | None) -> None:
     with pytest.raises(Refusal) as caught:
-        plan.parse_chat(body)
+        parse(body, ChatRequest)
     assert (caught.value.status, caught.value.param) == (400, param)
     assert "secret prompt" not in caught.value.message
 

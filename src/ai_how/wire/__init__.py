@@ -4,21 +4,27 @@ from ai_how.wire.endpoint import RECORD_VERSION, EndpointRecord
 from ai_how.wire.openai import (
     ChatMessage,
     ChatRequest,
+    CompletionRequest,
+    EmbeddingsRequest,
     ErrorBody,
     ErrorEnvelope,
     FaultSource,
     ModelCard,
     ModelList,
+    ResponsesRequest,
 )
 
 __all__ = [
     "RECORD_VERSION",
     "ChatMessage",
     "ChatRequest",
+    "CompletionRequest",
+    "EmbeddingsRequest",
     "EndpointRecord",
     "ErrorBody",
     "ErrorEnvelope",
     "FaultSource",
     "ModelCard",
     "ModelList",
+    "ResponsesRequest",
 ]

@@ -73,3 +73,32 @@ class ChatRequest(BaseModel):
     model: str
     messages: list[Any]
     stream: bool | None = False
+
+
+class CompletionRequest(BaseModel):
+    """What the gateway reads of ``/v1/completions``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model: str
+    prompt: Any
+    stream: bool | None = False
+
+
+class EmbeddingsRequest(BaseModel):
+    """What the gateway reads of ``/v1/embeddings``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model: str
+    input: Any
+
+
+class ResponsesRequest(BaseModel):
+    """What the gateway reads of ``/v1/responses``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model: str
+    input: Any
+    stream: bool | None = False

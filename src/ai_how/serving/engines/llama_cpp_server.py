@@ -46,7 +46,17 @@ def parameters(xllamacpp: ModuleType, asked: argparse.Namespace, secret: str) ->
     params.ui = False
     params.endpoint_slots = False  # it would show what others ask
     params.offline = True
+    # Vectors beside text: a chat model that names no way of its own to make one vector of many takes the mean.
+    params.embedding = True
+    if not names_pooling(asked.model):
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     return params
+
+
+def names_pooling(path: str) -> bool:
+    """Whether a GGUF file says how its vectors are made. Such keys come first, before the tokenizer's lists."""
+    with open(path, "rb") as file:
+        return b".pooling_type" in file.read(65536)
 
 
 def publish(path: str, address: str) -> None:

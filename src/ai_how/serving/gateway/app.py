@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
-from collections import Counter
+from collections.abc import Callable, Sequence
 
 from ai_how.errors import AiHowError
 from ai_how.run import Clock, SystemClock
 from ai_how.serving.gateway import plan
 from ai_how.serving.gateway.access import Access, TokenAccess, bearer
+from ai_how.serving.gateway.dialect import OPENAI, compact, openai
 from ai_how.serving.gateway.endpoints import EndpointFolder, EndpointSource
 from ai_how.serving.gateway.exchange import ClientGone, Exchange, Message, Receive, Send
 from ai_how.serving.gateway.model import GatewayConfig, Refusal, Replica
-from ai_how.serving.gateway.upstream import Answer, Unreachable, Upstream
+from ai_how.serving.gateway.ollama import ASKING, VERSION, ollama, running, tags
+from ai_how.serving.gateway.relay import Relay
+from ai_how.serving.gateway.upstream import Upstream
 
 log = logging.getLogger("ai_how.gateway")
 
-# More would let one request that kills its engine go round and kill them all.
-_TRIES = 3
-_BUSY_STATUSES = (502, 503)
 # What nginx calls "client closed request": for the log only, nobody receives it.
 _CLIENT_GONE = 499
-_ROUTES = {"/healthz": "GET", "/v1/models": "GET", "/v1/chat/completions": "POST"}
+# What is answered from the replicas that are ready, without asking any of them.
+_LISTS: dict[str, Callable[[Sequence[Replica]], bytes]] = {
+    "/v1/models": lambda ready: plan.model_list(ready).model_dump_json().encode(),
+    "/api/version": lambda ready: compact({"version": VERSION}),
+    "/api/tags": lambda ready: compact(tags(ready)),
+    "/api/ps": lambda ready: compact(running(ready)),
+}
+_ROUTES = {"/healthz": "GET"} | dict.fromkeys(_LISTS, "GET") | dict.fromkeys((*OPENAI, *ASKING), "POST")
 
 
 class Gateway:
@@ -42,10 +48,8 @@ class Gateway:
         self._config = config
         self._access = access
         self._endpoints = endpoints
-        self._upstream = upstream
         self._clock = clock
-        self._busy: Counter[str] = Counter()
-        self._failed: dict[str, float] = {}
+        self._relay = Relay(upstream, clock)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -58,7 +62,7 @@ class Gateway:
             message = await receive()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
-                await self._upstream.close()
+                await self._relay.close()
                 return
 
     async def _serve(self, exchange: Exchange) -> None:
@@ -101,10 +105,10 @@ class Gateway:
             )
         if exchange.method != method:
             raise Refusal(405, f"Use {method}.", "invalid_request_error", "method_not_allowed")
-        if exchange.path == "/v1/models":
-            await exchange.answer(200, plan.model_list(self._ready()).model_dump_json().encode())
+        if listed := _LISTS.get(exchange.path):
+            await exchange.answer(200, listed(self._ready()))
         else:
-            await self._chat(exchange)
+            await self._ask(exchange)
 
     def _authenticate(self, exchange: Exchange) -> str:
         token = bearer(exchange.headers)
@@ -117,37 +121,22 @@ class Gateway:
     def _ready(self) -> tuple[Replica, ...]:
         return plan.ready(self._endpoints.replicas(), self._clock.now(), self._config.stale_after)
 
-    async def _chat(self, exchange: Exchange) -> None:
+    async def _ask(self, exchange: Exchange) -> None:
         body = await exchange.body(self._config.body_limit)
-        asked = plan.parse_chat(body)
         live = self._ready()
-        order = plan.candidates(live, asked.model, self._busy, self._failed)
-        if not order:
+        served = {replica.record.model for replica in live}
+        if exchange.path in OPENAI:
+            asked = openai(exchange.path, body, served)
+        else:
+            asked = ollama(exchange.path, body, served, self._clock)
+        plan.check_name(asked.model)
+        if asked.model not in served:
             raise plan.no_replica(asked.model, self._endpoints.replicas(), live)
         exchange.model = asked.model
-        await exchange.while_connected(self._ask_in_turn(exchange, order, body, stream=bool(asked.stream)))
-
-    async def _ask_in_turn(
-        self, exchange: Exchange, order: tuple[Replica, ...], body: bytes, *, stream: bool
-    ) -> None:
-        """Pass the request to the first replica that answers. Raises :class:`Refusal` when none does."""
-        tries = order[:_TRIES]
-        for replica in tries:
-            nonce = replica.record.nonce
-            exchange.job = str(replica.record.job_id)
-            self._busy[nonce] += 1
-            try:
-                async with self._upstream.ask(replica, exchange.path, body) as answer:
-                    await _pass_on(exchange, answer, stream=stream)
-                self._failed.pop(nonce, None)
-                return
-            except Unreachable as error:
-                log.warning("request=%s job=%s gave no answer: %s", exchange.request_id, exchange.job, error)
-                self._failed[nonce] = self._clock.now()
-            finally:
-                self._busy[nonce] -= 1
-                self._busy += Counter()  # forget those at zero
-        raise plan.all_failed(exchange.model, len(tries))
+        if asked.at_once is not None:
+            await exchange.answer(200, asked.at_once)
+        else:
+            await exchange.while_connected(self._relay.pass_on(exchange, asked, live))
 
     @staticmethod
     def _log(exchange: Exchange, milliseconds: float) -> None:
@@ -166,55 +155,6 @@ class Gateway:
             exchange.job,
             milliseconds,
         )
-
-
-async def _pass_on(exchange: Exchange, answer: Answer, *, stream: bool) -> None:
-    """Send the engine's answer. Raises :class:`Unreachable` only while nothing was sent yet."""
-    if answer.status in _BUSY_STATUSES:
-        raise Unreachable(f"status {answer.status}")
-    if answer.status >= 400:
-        await exchange.refuse(_engine_refusal(answer.status, await answer.read()))
-    elif stream:
-        await _stream(exchange, answer)
-    else:
-        await exchange.answer(answer.status, await answer.read(), answer.content_type)
-
-
-async def _stream(exchange: Exchange, answer: Answer) -> None:
-    begun = False
-    try:
-        async for chunk in answer.chunks:
-            if not begun:
-                # Headers wait for the first chunk: until then another replica can still take over.
-                await exchange.begin(answer.status, answer.content_type, ((b"x-accel-buffering", b"no"),))
-                begun = True
-            await exchange.write(chunk)
-    except Unreachable as error:
-        if not begun:
-            raise
-        log.warning("request=%s job=%s broke off: %s", exchange.request_id, exchange.job, error)
-        broken = Refusal(502, "The engine broke off.", "upstream_error", "replica_broke_off", source="engine")
-        await exchange.write(b"data: " + broken.body() + b"\n\n")
-    if not begun:
-        await exchange.begin(answer.status, answer.content_type)
-    await exchange.write(b"", more=False)
-
-
-def _engine_refusal(status: int, body: bytes) -> Refusal:
-    """The engine's error in the gateway's envelope, its own words kept."""
-    try:
-        error = json.loads(body)["error"]
-        message = str(error["message"])
-        kind = str(error.get("type") or "engine_error")
-        code = str(error.get("code") or status)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message, kind, code = f"The engine answered with status {status}.", "engine_error", str(status)
-    if status in (401, 403):
-        # The client's token was good; it is the gateway that the engine does not let in.
-        return Refusal(
-            502, "The engine refuses the gateway.", "upstream_error", "replica_refuses", source="engine"
-        )
-    return Refusal(status, message, kind, code, source="engine")
 
 
 def create_app(

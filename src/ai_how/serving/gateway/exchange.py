@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
-from ai_how.serving.gateway.model import Refusal
+from ai_how.serving.gateway.model import Api, Refusal
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,6 +23,7 @@ class Exchange:
     def __init__(self, scope: Message, receive: Receive, send: Send, request_id: str) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.api: Api = "ollama" if self.path.startswith("/api/") else "openai"
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.request_id = request_id
         self.status = 0
@@ -82,7 +83,7 @@ class Exchange:
             extra.append((b"retry-after", str(refusal.retry_after).encode()))
         if refusal.status == 401:
             extra.append((b"www-authenticate", b"Bearer"))
-        await self.answer(refusal.status, refusal.body(), "application/json", *extra)
+        await self.answer(refusal.status, refusal.body(self.api), "application/json", *extra)
 
     async def while_connected(self, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work``; when the client hangs up first, cancel it and raise :class:`ClientGone`."""

@@ -9,6 +9,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_how.wire import EndpointRecord, ErrorBody, ErrorEnvelope, FaultSource
+from ai_how.wire.ollama import OllamaError
+
+Api = Literal["openai", "ollama"]
 
 
 class GatewayConfig(BaseModel):
@@ -59,7 +62,11 @@ class Refusal(Exception):
     param: str | None = None
     retry_after: int | None = None
 
-    def body(self) -> bytes:
+    def body(self, api: Api = "openai") -> bytes:
+        """The envelope of the API that the client speaks."""
+        if api == "ollama":
+            told = OllamaError(error=self.message, code=self.code, source=self.source)
+            return told.model_dump_json().encode()
         error = ErrorBody(
             message=self.message, type=self.kind, param=self.param, code=self.code, source=self.source
         )

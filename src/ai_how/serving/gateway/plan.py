@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import ValidationError
-
 from ai_how.serving.gateway.model import Refusal, Replica
-from ai_how.wire import ChatRequest, ModelCard, ModelList
+from ai_how.serving.replicas.model import MODEL_NAME
+from ai_how.wire import ModelCard, ModelList
 
 
 def ready(replicas: Iterable[Replica], now: float, stale_after: float) -> tuple[Replica, ...]:
@@ -42,6 +42,18 @@ def model_list(replicas: Iterable[Replica]) -> ModelList:
     return ModelList(data=tuple(ModelCard(id=name, created=int(since[name])) for name in sorted(since)))
 
 
+def check_name(model: str) -> None:
+    """Refuse what cannot name a model, before anything is done with it. Raises :class:`Refusal`."""
+    if not re.fullmatch(MODEL_NAME, model):
+        raise Refusal(
+            status=400,
+            message="model: That cannot be the name of a model.",
+            kind="invalid_request_error",
+            code="invalid_request",
+            param="model",
+        )
+
+
 def no_replica(model: str, known: Sequence[Replica], live: Sequence[Replica]) -> Refusal:
     """Why nobody can answer for ``model``: it is served by nobody, or its replicas have gone silent."""
     if any(replica.record.model == model for replica in known):
@@ -62,23 +74,6 @@ def no_replica(model: str, known: Sequence[Replica], live: Sequence[Replica]) ->
     return Refusal(
         status=404, message=message, kind="invalid_request_error", code="model_not_found", param="model"
     )
-
-
-def parse_chat(body: bytes) -> ChatRequest:
-    """What the gateway must know of a chat request. Raises :class:`Refusal`, which never repeats its text."""
-    try:
-        return ChatRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        place = ".".join(str(step) for step in first["loc"])
-        what = "The body is not valid JSON" if first["type"] == "json_invalid" else first["msg"]
-        raise Refusal(
-            status=400,
-            message=f"{place}: {what}." if place else f"{what}.",
-            kind="invalid_request_error",
-            code="invalid_request",
-            param=place or None,
-        ) from error
 
 
 def all_failed(model: str, tried: int) -> Refusal:

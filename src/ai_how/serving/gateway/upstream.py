@@ -46,15 +46,17 @@ class Upstream:
         )
 
     @asynccontextmanager
-    async def ask(self, replica: Replica, path: str, body: bytes) -> AsyncIterator[Answer]:
-        """POST ``body``. Raises :class:`Unreachable` when no answer begins; leaving it early hangs up."""
+    async def ask(
+        self, replica: Replica, path: str, body: bytes, method: str = "POST"
+    ) -> AsyncIterator[Answer]:
+        """Send ``body``. Raises :class:`Unreachable` when no answer begins; leaving it early hangs up."""
         headers = {
             "authorization": f"Bearer {replica.secret}",
             "content-type": "application/json",
             "accept-encoding": "identity",
             "user-agent": "ai-how-gateway",
         }
-        request = self._client.build_request("POST", replica.url + path, content=body, headers=headers)
+        request = self._client.build_request(method, replica.url + path, content=body, headers=headers)
         response = await self._begin(request)
         try:
             content_type = response.headers.get("content-type", "application/json")
