@@ -238,7 +238,7 @@ def _givings(
     def give(at: int, left: tuple[int, ...], takers: tuple[int, ...]) -> None:
         if at == len(spots):
             if not any(left):
-                seen.add(_worth(before, spots, wishes, takers))
+                seen.add(worth(before, spots, wishes, takers))
             return
         card, spot = spots[at]
         if (card.name, spot) in before:
@@ -251,12 +251,13 @@ def _givings(
     yield from seen
 
 
-def _worth(
+def worth(
     before: dict[tuple[str, Spot], str],
     spots: list[tuple[Card, Spot]],
     wishes: tuple[Wish, ...],
     takers: tuple[int, ...],
 ) -> tuple[int, int, int]:
+    """How good one way is: consumers disturbed, hosts of spread wishes, slices kept by their consumer."""
     safe = set()
     own = 0
     hosts: dict[int, set[str]] = {n: set() for n, wish in enumerate(wishes) if wish.spread and wish.count > 1}
@@ -270,3 +271,47 @@ def _worth(
             hosts[taker].add(card.name)
     lost = {who for place, who in before.items() if place not in safe}
     return len(lost), sum(len(names) for names in hosts.values()), own
+
+
+def multisets(kind: str, names: tuple[str, ...] | None = None) -> list[tuple[tuple[str, int], ...]]:
+    """Every multiset of profiles that counting accepts: maxima and compute slices, and nothing of memory slices."""
+    _, compute, _, table = TABLES[kind]
+    chosen = names if names is not None else tuple(table)
+    found = [
+        tuple((name, count) for name, count in zip(chosen, counts, strict=True) if count)
+        for counts in product(*(range(table[name][3] + 1) for name in chosen))
+        if 0 < sum(table[name][0] * count for name, count in zip(chosen, counts, strict=True)) <= compute
+    ]
+    return found
+
+
+@cache
+def _by_multiset(kind: str, names: tuple[str, ...]) -> dict[frozenset[tuple[str, int]], tuple[End, ...]]:
+    found: dict[frozenset[tuple[str, int]], list[End]] = {}
+    for end in ends(kind, names):
+        found.setdefault(frozenset(Counter(name for _, name in end).items()), []).append(end)
+    return {key: tuple(same) for key, same in found.items()}
+
+
+def alone(kind: str, held: End, wanted: tuple[tuple[str, int], ...]) -> tuple[int, int, int] | None:
+    """One device on which all that is held runs, each slice for a consumer of its own, and slices that others want.
+
+    Consumers disturbed, the largest room afterwards, what stays in its place (both negative); None when it cannot be.
+    """
+    table = TABLES[kind][3]
+    want = Counter(dict(wanted))
+    there = Counter(name for _, name in held)
+    names = tuple(name for name in table if want[name] or there[name])
+    best: tuple[int, int, int] | None = None
+    for key, same in _by_multiset(kind, names).items():
+        over = Counter(dict(key))
+        over.subtract(want)
+        if any(count < 0 or count > there[name] for name, count in over.items()):
+            continue
+        for end in same:
+            both = Counter(name for _, name in end & held)
+            if all(both[name] >= count for name, count in over.items()):
+                found = (len(held) - over.total(), -room(kind, end, tuple(table)), -both.total())
+                if best is None or found < best:
+                    best = found
+    return best

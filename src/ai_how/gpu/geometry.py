@@ -61,8 +61,15 @@ def occupied(state: State) -> int:
 
 
 def free_starts(kind: Kind, state: State, profile: Profile) -> tuple[int, ...]:
-    """Where one more slice of ``profile`` could be placed beside ``state``."""
-    if _too_much(kind, (*state, (0, profile))) is not None:
+    """Where one more slice of ``profile`` could be placed beside ``state``, which is a legal one."""
+    compute, same, media, engines = profile.compute, 1, profile.media, profile.engines
+    for _, other in state:
+        compute += other.compute
+        same += other is profile or other == profile
+        engines += other.engines
+        if media and other.media:
+            return ()
+    if compute > kind.compute_slices or same > profile.maximum or (kind.engines and engines > kind.engines):
         return ()
     taken = occupied(state)
     block = (1 << profile.size) - 1

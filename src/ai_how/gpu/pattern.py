@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -109,36 +109,42 @@ def _pin(slot: Slot, number: int) -> Slot:
 
 
 @lru_cache(maxsize=512)
+def measured(
+    kind: Kind, allowed: tuple[Profile, ...], relevant: tuple[Profile, ...]
+) -> tuple[tuple[State, Mapping[str, int], int], ...]:
+    """Every state with what it holds and how large a slice could still be placed, those that leave most room first."""
+    found = []
+    for state in states(kind, relevant):
+        room = tuple(-len(free_starts(kind, state, profile)) for profile in reversed(allowed))
+        value = max((worth(p) for p, free in zip(reversed(allowed), room, strict=True) if free), default=0)
+        order = (-value, room, tuple((-start, profile.name) for start, profile in state))
+        found.append((order, (state, dict(Counter(profile.name for _, profile in state)), value)))
+    found.sort(key=lambda row: row[0])
+    return tuple(row for _, row in found)
+
+
 def patterns(
-    kind: Kind,
-    allowed: tuple[Profile, ...],
-    relevant: tuple[Profile, ...],
-    slots: tuple[tuple[int, str], ...],
-    whole: bool,
-    free: int,
-) -> tuple[Pattern, ...]:
+    device: Device, relevant: tuple[Profile, ...], slots: Sequence[Slot], caps: Mapping[str, int]
+) -> Iterator[Pattern]:
     """The states of a device that differ in what they hold, each in the arrangement that leaves most room.
 
-    ``free`` is the value of the device with nothing on it.
+    ``caps`` are the most slices of each profile that anybody could take.
     """
-    numbers = {place: number for number, place in enumerate(slots)}
-    best: dict[tuple[object, ...], tuple[tuple[object, ...], Pattern]] = {}
-    for state in states(kind, relevant):
-        counts = Counter(profile.name for _, profile in state)
+    numbers = {(slot.start, slot.profile): number for number, slot in enumerate(slots)}
+    seen = set()
+    for state, counts, value in measured(device.kind, profiles_of(device), relevant):
+        if any(count > caps[name] for name, count in counts.items()):
+            continue
         there = frozenset(
             numbers[start, profile.name] for start, profile in state if (start, profile.name) in numbers
         )
-        value = worth(largest(kind, state, allowed)) if state else free
-        room = tuple(-len(free_starts(kind, state, profile)) for profile in reversed(allowed))
-        order = (-value, room, tuple((-start, profile.name) for start, profile in state))
         key = (frozenset(counts.items()), there)
-        if key not in best or order < best[key][0]:
-            best[key] = (order, Pattern(state, dict(counts), there, value))
-    found = [pattern for _, pattern in best.values()]
-    if whole:
+        if key not in seen:
+            seen.add(key)
+            yield Pattern(state, counts, there, value if state else empty_worth(device))
+    if caps[WHOLE]:
         there = frozenset({numbers[ALL, WHOLE]} if (ALL, WHOLE) in numbers else ())
-        found.append(Pattern((), {WHOLE: 1}, there, 0))
-    return tuple(found)
+        yield Pattern((), {WHOLE: 1}, there, 0)
 
 
 def groups(
@@ -172,14 +178,10 @@ def _group(alike: tuple[Device, ...], slots: tuple[Slot, ...], asks: Sequence[As
     allowed = profiles_of(device)
     relevant = tuple(profile for profile in device.kind.profiles if caps[profile.name])
     must = frozenset(number for number, slot in enumerate(slots) if quiet and slot.running)
-    places = tuple((slot.start, slot.profile) for slot in slots)
-    possible = patterns(device.kind, allowed, relevant, places, bool(caps[WHOLE]), empty_worth(device))
     kept = tuple(
         pattern
-        for pattern in possible
-        if must <= pattern.slots
-        and all(count <= caps[name] for name, count in pattern.counts.items())
-        and _only_held(pattern, slots, allowed)
+        for pattern in patterns(device, relevant, slots, caps)
+        if must <= pattern.slots and _only_held(pattern, slots, allowed)
     )
     return Group(alike, slots, goods, kept)
 
