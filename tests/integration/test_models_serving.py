@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ollama
 import openai
 import pytest
 from live_site import LiveSite, until
@@ -113,6 +114,21 @@ def test_it_answers_through_the_gateway(up: LiveSite, served: dict[str, Any], to
         piece.choices[0].delta.content for piece in client.chat.completions.create(**asked, stream=True)
     ]
     assert len(pieces) > 2 and "".join(piece or "" for piece in pieces) == whole.choices[0].message.content
+
+
+def test_an_ollama_client_in_the_sites_shell_is_answered_too(up: LiveSite, served: dict[str, Any]) -> None:
+    env = up.facts("shell")
+    client = ollama.Client(
+        env["OLLAMA_HOST"], headers={"authorization": f"Bearer {env['OLLAMA_API_KEY']}"}, trust_env=False
+    )
+    assert [model.model for model in client.list().models] == ["site-facts"]
+    asked: Any = [{"role": "user", "content": "Which partition is the default?"}]
+    options = {"temperature": 0, "num_predict": 16}
+    whole = client.chat("site-facts", asked, options=options)
+    pieces = list(client.chat("site-facts:latest", asked, options=options, stream=True))
+    assert "".join(piece.message.content or "" for piece in pieces) == whole.message.content
+    assert pieces[-1].done_reason == whole.done_reason and pieces[-1].eval_count
+    assert len(client.embed("site-facts", ["one", "two"]).embeddings) == 2
 
 
 def test_chat_streams_and_prints_json(up: LiveSite, served: dict[str, Any]) -> None:

@@ -309,7 +309,7 @@ class Site:
         return self.folders.sites / self.file.spec.name
 
     def shell_env(self) -> Mapping[str, str]:
-        """What a shell needs so that Slurm's commands, MLflow and OpenAI clients talk to this site."""
+        """What a shell needs so that Slurm's commands, MLflow, OpenAI's and Ollama's clients talk to this site."""
         setting = self.setting()
         folders = dict.fromkeys(str(path.parent) for path in self.program_paths.values())
         return {
@@ -318,6 +318,8 @@ class Site:
             "MLFLOW_TRACKING_URI": mlflow.tracking_uri(setting),
             "OPENAI_BASE_URL": f"{gateway.base_url(setting)}/v1",
             "OPENAI_API_KEY": self.gateway_token,
+            "OLLAMA_HOST": gateway.base_url(setting),
+            "OLLAMA_API_KEY": self.gateway_token,
             "AI_HOW_FILE": str(self.path),
             # Where it is the usual folder, another --file may follow in that shell, and has a folder of its own.
             **({} if self.layout.root == self._usual_root else {"AI_HOW_ROOT": str(self.layout.root)}),
