@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import yaml
@@ -86,6 +87,7 @@ class Document:
         root = yaml.compose(text, _LOADER)
         assert isinstance(root, MappingNode), "load() accepts nothing else"
         self._root = root
+        self._known: dict[int, dict[str | int, _Entry]] = {}
 
     def edited(self, edit: Edit) -> Document:
         """The document after one edit."""
@@ -183,7 +185,7 @@ class Document:
         node: Node = self._root
         found: _Entry | None = None
         for depth, part in enumerate(path):
-            found = next((one for one in _entries(node) if _is(one, part)), None)
+            found = self._held(node).get(part)
             if found is None:
                 raise KeyError(path)
             if found.alias:
@@ -196,6 +198,14 @@ class Document:
         if found is None:
             raise KeyError(path)
         return found
+
+    def _held(self, node: Node) -> dict[str | int, _Entry]:
+        """What a mapping or list holds, by key or number."""
+        if id(node) not in self._known:
+            self._known[id(node)] = {
+                one.index if one.key is None else str(one.key.value): one for one in _entries(node)
+            }
+        return self._known[id(node)]
 
     def _start(self, entry: _Entry) -> int:
         """Where an entry begins: its key, or the dash before an item."""
@@ -270,16 +280,14 @@ def _entries(node: Node) -> list[_Entry]:
             for index, (key, value) in enumerate(node.value)
         ]
     if isinstance(node, SequenceNode):
-        ends = [node.start_mark.index, *(item.start_mark.index for item in node.value)]
+        # What begins before something that stands before it was written elsewhere: it came by an alias.
+        starts = [item.start_mark.index for item in node.value]
+        furthest = accumulate([node.start_mark.index, *starts], max)
         return [
-            _Entry(node, index, None, item, item.start_mark.index < max(ends[: index + 1]))
-            for index, item in enumerate(node.value)
+            _Entry(node, index, None, item, start < before)
+            for index, (item, start, before) in enumerate(zip(node.value, starts, furthest, strict=False))
         ]
     return []
-
-
-def _is(entry: _Entry, part: str | int) -> bool:
-    return entry.index == part if entry.key is None else str(entry.key.value) == str(part)
 
 
 def _is_block(node: Node) -> bool:

@@ -19,9 +19,9 @@ _ALIASES = {
 }
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _PCI = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])", re.IGNORECASE)
-_SPAN = re.compile(r"(\d+)\s*(d|days?|h|hours?|m|min|minutes?)", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,6})\s*(d|days?|h|hours?|m|min|minutes?)", re.IGNORECASE)
 _BASE_60 = re.compile(r"\d+(:[0-5]?\d)+")
-_SIZE = re.compile(r"(\d+)\s*(?:gb|gib|g)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,9})\s*(?:gb|gib|g)", re.IGNORECASE)
 
 
 def one_of(word: str, known: Iterable[str]) -> str | None:
@@ -89,7 +89,7 @@ def _integer(key: Key, value: Any) -> int | None:
         return int(value)
     if not isinstance(value, str):
         return None
-    if re.fullmatch(r"\d+", value):
+    if re.fullmatch(r"\d{1,9}", value):
         return int(value)
     size = _SIZE.fullmatch(value) if key.path[-1].endswith("_gb") else None
     return int(size[1]) if size else None
