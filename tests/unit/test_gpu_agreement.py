@@ -42,7 +42,9 @@ def agree_alone(kind: str, held: End, wanted: Wanted) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_multiset_on_an_empty_device(kind: str) -> None:
-    names = [name for name in oracle.TABLES[kind][3] if name.endswith(("gb", "+me"))]
+    # The media variants of one member of the family are enough.
+    ends = ("gb",) if kind in ("a100-40", "h100-80") else ("gb", "+me")
+    names = [name for name in oracle.TABLES[kind][3] if name.endswith(ends)]
     fits = [agree_alone(kind, frozenset(), wanted) for wanted in oracle.multisets(kind, tuple(names))]
     assert any(fits) and (kind in ("a30", "rtx-pro-6000") or not all(fits))
 
@@ -58,7 +60,7 @@ def pairs(kind: str, most: int, seed: int) -> list[tuple[End, Wanted]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_multisets_on_occupied_devices(kind: str) -> None:
-    for held, wanted in pairs(kind, 120, seed=3):
+    for held, wanted in pairs(kind, 25, seed=3):
         assert agree_alone(kind, held, wanted)
 
 
@@ -71,8 +73,8 @@ def test_many_multisets_on_occupied_devices(kind: str) -> None:
 
 def test_mixed_devices() -> None:
     chance = random.Random(5)
-    said = Counter(agree(*case(chance)) for _ in range(100))
-    assert min(said["placed"], said["conflict"]) > 20
+    said = Counter(agree(*case(chance)) for _ in range(80))
+    assert min(said["placed"], said["conflict"]) > 15
 
 
 @pytest.mark.slow

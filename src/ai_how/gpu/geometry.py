@@ -65,7 +65,7 @@ def free_starts(kind: Kind, state: State, profile: Profile) -> tuple[int, ...]:
     compute, same, media, engines = profile.compute, 1, profile.media, profile.engines
     for _, other in state:
         compute += other.compute
-        same += other is profile or other == profile
+        same += other.name == profile.name
         engines += other.engines
         if media and other.media:
             return ()

@@ -94,6 +94,8 @@ class Device:
     held: tuple[Held, ...] = ()
     whole_for: str | None = None
     whole_running: bool = False
+    #: Whether its MIG mode is on now; None when that is not known.
+    mig_now: bool | None = None
     product: str = ""
 
 
