@@ -12,11 +12,16 @@ import yaml
 from sample_gpus import GOLDEN, same
 
 from ai_how.cli import main
+from ai_how.gpu.repartition import repartition
 from ai_how.host.geometry import geometry, read_journal
 from ai_how.host.gpus import GpuFound, InstanceFound, MigMode, ProcessFound
+from ai_how.host.machine import Machine
 from ai_how.host.nvml import IN_USE, LIBRARY_NOT_FOUND, NvmlError
 from ai_how.host.recorded import parse_inventory
 from ai_how.host.simulated import SimulatedNvml
+from ai_how.site.cutting import to_apply
+from ai_how.site.gpus import gpus_of
+from ai_how.spec import parse
 from ai_how.spec.template import template
 
 INVENTORY = """\
@@ -177,9 +182,9 @@ def test_explain(words: list[str], said: list[str], capsys: pytest.CaptureFixtur
 
 def test_explain_says_how_many_more_fit(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = place / "cluster.yaml"
-    file.write_text(file.read_text().replace("mig_slices: {hpc: 4, cloud: 3}", "mig_slices: {hpc: 2}"))
-    assert main(["gpu", "explain", "2g.20gb"]) == 0
-    assert "2 more of 2g.20gb fit beside all that the file asks for." in capsys.readouterr().out
+    file.write_text(file.read_text().replace("{hpc: 4,", "{hpc: 1,").replace("count: 4 ", "count: 1 "))
+    assert main(["gpu", "explain", "1g.10gb"]) == 0
+    assert "3 more of 1g.10gb fit beside all that the file asks for." in capsys.readouterr().out
 
 
 def test_explain_says_what_stands_in_the_way(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,7 +233,7 @@ def test_apply_cuts_and_a_second_time_has_nothing_to_do(
     nvml = real(monkeypatch, instances=slices(("3g.40gb", 4)))
     assert main(["gpu", "apply", "--yes"]) == 0
     out = capsys.readouterr().out
-    assert "1  destroy 3g.40gb at 4 on GPU-0  nobody asks for it" in out
+    assert "1  destroy 3g.40gb at 4 on GPU-0" in out and "nobody uses it" in out
     assert there(nvml) == SEVEN
     assert not geometry(nvml.gpus()[2]).slices, "a device that the file does not name is never touched"
     (file,) = journals(place)
@@ -236,6 +241,26 @@ def test_apply_cuts_and_a_second_time_has_nothing_to_do(
     assert read_journal(file.read_text(), "x").outcome == "done"
     assert main(["gpu", "apply"]) == 0
     assert "Nothing to do" in capsys.readouterr().out and journals(place) == [file]
+
+
+@pytest.mark.parametrize(
+    "there_now",
+    [(), (("7g.80gb", 0),), (("3g.40gb", 0), ("3g.40gb", 4)), (("1g.10gb", 0), ("2g.20gb", 2)), tuple(SEVEN)],
+    ids=str,
+)
+@pytest.mark.parametrize("mig", [True, False])
+def test_the_changes_are_those_that_the_planner_decides(
+    there_now: tuple[tuple[str, int], ...], mig: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mode = MigMode(current=mig, pending=mig)
+    nvml = real(monkeypatch, instances=slices(*there_now) if mig else (), mig=mode)
+    spec = parse(Path("cluster.yaml").read_text()).spec
+    cutting = to_apply(spec, nvml)
+    gpus = tuple(gpu for gpu in nvml.gpus() if gpu.uuid in cutting.names)
+    allocation = gpus_of(spec, Machine(inventory="1.0", gpus=gpus)).allocation
+    acts = repartition(allocation.devices, allocation.placement)
+    doing = {(act.text, act.why) for act in acts if act.verb not in ("keep", "drain", "reset")}
+    assert {(change.text, change.why) for change in cutting.changes} == doing
 
 
 def test_apply_asks_first(

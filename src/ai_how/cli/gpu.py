@@ -183,13 +183,15 @@ def draw(lines: Iterable[tuple[Span, ...]]) -> None:
 
 
 def _explain(args: argparse.Namespace) -> int:
+    from ai_how.gpu.check import demands, models, profiles
     from ai_how.run.files import read_whole
     from ai_how.site.gpu_answers import answer
     from ai_how.spec import parse
 
     # A file whose demands do not fit is no mistake here: it is what people ask about.
     path = file_of(args)
-    told = answer(parse(read_whole(path), str(path)).spec, _machine(args), args.what)
+    spec = parse(read_whole(path), str(path), (models, profiles, demands)).spec
+    told = answer(spec, _machine(args), args.what)
     if args.json:
         print_json(told.facts)
         return 0
@@ -274,11 +276,11 @@ def _steps(cutting: Cutting, folders: Folders | None) -> None:
         err.print(f"[yellow]warning:[/] a command was cut off; how it was before is saved in {path}")
     if not cutting.changes:
         out.print("Nothing to do: the GPUs are as asked.")
-        return
     for saved in cutting.before:
         out.print(f"{cutting.names[saved.uuid]} ({saved.model}) now: {in_words(saved)}")
-    out.print()
     table = Table(box=None, pad_edge=False, show_header=False)
+    for act in cutting.besides:
+        table.add_row("", act.text, f"[dim]{act.why}[/]")
     for number, change in enumerate(cutting.changes, 1):
         table.add_row(str(number), change.text, f"[dim]{change.why}[/]")
     out.print(table, soft_wrap=False)

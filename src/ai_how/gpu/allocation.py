@@ -57,7 +57,7 @@ def observed(asked: tuple[Device, ...], found: tuple[Device, ...]) -> tuple[Devi
     there = {device.pci_address.lower(): device for device in found if device.pci_address}
     return tuple(
         replace(device, uuid=real.uuid, kind=real.kind, held=real.held, whole_for=real.whole_for,
-                whole_running=real.whole_running, product=real.product)
+                whole_running=real.whole_running, product=real.product, mig_now=real.mig_now)
         if (real := there.get(device.pci_address.lower())) else device
         for device in asked
     )  # fmt: skip

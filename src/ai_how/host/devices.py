@@ -71,6 +71,7 @@ def device_found(gpu: GpuFound) -> Device:
         held=tuple(held),
         whole_for=elsewhere,
         whole_running=elsewhere is not None,
+        mig_now=gpu.mig.current if gpu.mig else None,
         product=gpu.model,
     )
 

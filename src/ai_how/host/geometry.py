@@ -130,27 +130,31 @@ def cut(
 
 
 def towards(
-    found: GpuFound, wanted: SavedGpu, name: str, why: str, owners: Mapping[int, str] | None = None
+    found: GpuFound,
+    wanted: SavedGpu,
+    name: str,
+    why: str,
+    reasons: Mapping[tuple[Action, int | None], str] | None = None,
 ) -> Iterator[Change]:
     """The changes from what is to what is wanted: what must go first, then the mode, then what is new.
 
-    ``why`` is the reason for all of it, ``owners`` whom a new slice is for, by its start.
+    ``reasons`` are those of single changes, by the action and the start (None for the mode); ``why`` is that of all
+    others.
     """
+    known = reasons or {}
     there = geometry(found)
-    asked = {one.place for one in wanted.slices}
     # One that is there with a compute instance and wanted without, or the other way round, is made anew.
     as_asked = {(one.place, one.usable) for one in wanted.slices} if there.mig and wanted.mig else set()
     kept = {one.place for one in there.slices if (one.place, one.usable) in as_asked}
     for one in there.slices:
         if one.place not in kept:
-            reason = "it is made anew, as asked" if one.place in asked else "nobody asks for it"
-            yield Change("destroy", found.uuid, name, reason, one)
+            yield Change("destroy", found.uuid, name, known.get(("destroy", one.start), why), one)
     if found.mig is not None and (found.mig.current, found.mig.pending) != (wanted.mig, wanted.pending):
-        yield Change("mig-on" if wanted.mig else "mig-off", found.uuid, name, why)
+        action: Action = "mig-on" if wanted.mig else "mig-off"
+        yield Change(action, found.uuid, name, known.get((action, None), why))
     for one in wanted.slices:
         if one.place not in kept:
-            owner = (owners or {}).get(one.start)
-            yield Change("create", found.uuid, name, f"for {owner}" if owner else why, one)
+            yield Change("create", found.uuid, name, known.get(("create", one.start), why), one)
 
 
 def read_journal(text: str, where: str) -> Journal:

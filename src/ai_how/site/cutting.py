@@ -7,33 +7,48 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 from ai_how.errors import AiHowError, NotFound
 from ai_how.gpu import render
 from ai_how.gpu.allocation import Allocation
 from ai_how.gpu.catalogue import kind_of
 from ai_how.gpu.demand import devices_of
-from ai_how.gpu.model import Device, Slice
+from ai_how.gpu.model import Device
+from ai_how.gpu.repartition import Act, repartition
 from ai_how.host.folders import Folders
-from ai_how.host.geometry import Change, Journal, SavedGpu, SavedSlice, cut, geometry, read_journal, towards
-from ai_how.host.gpus import GpuFound
+from ai_how.host.geometry import (
+    Action,
+    Change,
+    Journal,
+    SavedGpu,
+    SavedSlice,
+    cut,
+    geometry,
+    read_journal,
+    towards,
+)
+from ai_how.host.gpus import GpuFound, MigMode
 from ai_how.host.machine import Machine
 from ai_how.host.mig import Cutter, look
 from ai_how.host.nvml import Nvml
 from ai_how.run import FileLock, write_whole
-from ai_how.site.gpus import Gpus, gpus_of
+from ai_how.site.gpus import gpus_of
 from ai_how.spec.model import SiteSpec
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """What a command would do to the machine's GPUs: its changes, what they lead to, and what the file calls them."""
+    """What a command would do to the machine's GPUs: its changes, what they lead to, and what the file calls them.
+
+    ``besides`` is what needs nothing and who must be drained first, with the reasons.
+    """
 
     changes: tuple[Change, ...]
     wanted: tuple[SavedGpu, ...]
     before: tuple[SavedGpu, ...]
     names: Mapping[str, str]
-    gpus: Gpus | None = None
+    besides: tuple[Act, ...] = ()
     #: Whether a switch of MIG may wait for the next reset of its device.
     later: bool = False
 
@@ -41,26 +56,31 @@ class Cutting:
 def to_apply(spec: SiteSpec, nvml: Nvml) -> Cutting:
     """What it takes to cut this machine's GPUs as the file asks.
 
-    Only devices that the file names by their PCI address and that somebody gets something of are changed. Raises
-    :class:`NotFound` for one that is not there, and :class:`DoesNotFit`.
+    Only devices that the file names by their PCI address are changed. What to do, and why, is decided by
+    :func:`repartition`; how each device really is, by NVML. Raises :class:`NotFound` for one that is not there, and
+    :class:`DoesNotFit`.
     """
     real = _named(spec, look(nvml))
-    machine = Machine(inventory="1.0", gpus=tuple(real.values()))
-    gpus = gpus_of(spec, machine)
-    placement = gpus.allocation.placement
-    wanted = {
-        device.id: target
-        for device in gpus.allocation.devices
-        if (target := _target(device, real[device.id], gpus.allocation, placement.left)) is not None
-    }
+    allocation = gpus_of(spec, Machine(inventory="1.0", gpus=tuple(real.values()))).allocation
+    acts = repartition(allocation.devices, allocation.placement)
+    wanted = {device.id: _target(device, real[device.id], allocation) for device in allocation.devices}
     changes = [
         change
         for name, target in wanted.items()
-        for change in towards(
-            real[name], target, name, "the file asks for it", _owners(name, gpus.allocation)
-        )
+        for change in towards(real[name], target, name, "the file asks for it", _reasons(name, acts))
     ]
-    return _cutting(changes, wanted, real, gpus=gpus)
+    besides = tuple(act for act in acts if act.verb in ("keep", "drain"))
+    return _cutting(changes, wanted, real, besides=besides)
+
+
+def _reasons(device: str, acts: Iterable[Act]) -> dict[tuple[Action, int | None], str]:
+    """Why each act on a device is done, by its verb and start."""
+    verbs: Mapping[str, Action] = {verb: verb for verb in get_args(Action)}
+    return {
+        (verbs[act.verb], act.slice.start if act.slice else None): act.why
+        for act in acts
+        if act.device == device and act.verb in verbs
+    }
 
 
 def to_clean(spec: SiteSpec, nvml: Nvml) -> Cutting:
@@ -127,6 +147,7 @@ def outcome(cutting: Cutting, file: Path | None, *, rehearsal: bool) -> dict[str
     return {
         "rehearsal": rehearsal,
         "changes": [{"change": change.text, "why": change.why} for change in cutting.changes],
+        "besides": [{"act": act.text, "why": act.why} for act in cutting.besides],
         "before": [saved.model_dump(mode="json") for saved in cutting.before],
         "after": [saved.model_dump(mode="json") for saved in cutting.wanted],
         "journal": str(file) if file else None,
@@ -162,7 +183,7 @@ def _cutting(
     wanted: Mapping[str, SavedGpu],
     real: Mapping[str, GpuFound],
     *,
-    gpus: Gpus | None = None,
+    besides: tuple[Act, ...] = (),
     later: bool = False,
 ) -> Cutting:
     changes = tuple(changes)
@@ -172,7 +193,7 @@ def _cutting(
         tuple(target for name, target in wanted.items() if name in touched),
         tuple(geometry(real[name]) for name in wanted if name in touched),
         {gpu.uuid: name for name, gpu in real.items()},
-        gpus,
+        besides,
         later,
     )
 
@@ -206,24 +227,16 @@ def _named(spec: SiteSpec, found: Sequence[GpuFound]) -> dict[str, GpuFound]:
     return named
 
 
-def _target(device: Device, gpu: GpuFound, allocation: Allocation, left: Sequence[Slice]) -> SavedGpu | None:
-    """How a device shall be cut; None for one that is left alone."""
+def _target(device: Device, gpu: GpuFound, allocation: Allocation) -> SavedGpu:
+    """How a device shall be cut; the MIG mode of one that nobody gets anything of stays."""
     whole = render.whole_of(device, allocation.entries)
     granted = [entry.grant.slice for entry in render.slices_of(device, allocation.entries)]
-    if gpu.mig is None or (whole is None and not granted):
-        return None
-    slices = [one for one in [*granted, *left] if one is not None and one.device == device.id]
-    saved = (
+    left = [one for one in allocation.placement.left if one.device == device.id]
+    slices = tuple(
         SavedSlice(profile=one.profile, profile_id=render.profile_of(device, one).id, start=one.start)
-        for one in slices
+        for one in sorted((one for one in (*granted, *left) if one), key=lambda one: one.start)
     )
-    return cut(gpu, whole is None, tuple(sorted(saved, key=lambda one: one.start)))
-
-
-def _owners(name: str, allocation: Allocation) -> dict[int, str]:
-    """Who gets the slice at each start of a device."""
-    return {
-        entry.grant.slice.start: render.owner_of(entry)
-        for entry in allocation.entries
-        if entry.grant.slice and entry.grant.device == name
-    }
+    mode = gpu.mig or MigMode(current=False, pending=False)
+    if whole is None and not granted:
+        return cut(gpu, mode.current, slices, pending=mode.pending)
+    return cut(gpu, whole is None and gpu.mig is not None, slices)
