@@ -23,7 +23,7 @@ global:
     devices:
       - {id: GPU-0, pci_address: "0000:65:00.0", model: "NVIDIA A100 80GB", mig_capable: true}
     strategy: hybrid
-    mig_slices: {hpc: 2}
+    mig_slices: {hpc: 4}
 clusters:
   hpc:
     provider: local

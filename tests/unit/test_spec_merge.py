@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ai_how.cli import main
-from ai_how.errors import SpecError
+from ai_how.errors import SpecError, UsageError
 from ai_how.spec import parse
 from ai_how.spec.merge import Layer, Merged, merge, setting
 from ai_how.spec.provenance import Source, dotted, values
@@ -156,6 +156,12 @@ def test_a_file_alone_knows_its_values_places() -> None:
     assert found["clusters.hpc.slurm_config.partitions[0].max_time"] == "default"
 
 
+@pytest.mark.parametrize("assignment", ["x", "=1", "a..b=1"])
+def test_what_sets_nothing(assignment: str) -> None:
+    with pytest.raises(UsageError):
+        setting(assignment)
+
+
 def test_a_mistake_is_told_where_it_was_written() -> None:
     with pytest.raises(SpecError) as caught:
         laid("clusters:\n  hpc:\n    compute_nodes:\n      count: 0\n      cuont: 1\n")
@@ -177,6 +183,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     output = tmp_path / "out.yaml"
     assert main(["merge", str(base), str(over), "--output", str(output)]) == 0
     assert output.read_text() == AFTER
+    output.chmod(0o600)
+    assert main(["merge", str(base), "--output", str(output)]) == 0
+    assert output.read_text() == BASE and output.stat().st_mode & 0o777 == 0o600
     capsys.readouterr()
     assert main(["merge", str(base), str(over), "--provenance", "--set", "metadata.name=x"]) == 0
     printed = capsys.readouterr().out

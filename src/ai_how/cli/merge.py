@@ -39,13 +39,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ai_how.gpu.check import CHECKS
-    from ai_how.run.files import read_whole, write_whole
+    from ai_how.run.files import read_whole, rewrite_whole, write_whole
     from ai_how.spec.merge import Layer, merge, setting
 
     layers = [Layer(str(path), read_whole(path)) for path in (args.base, *args.overlay)]
     layers += [setting(assignment) for assignment in args.set]
     merged = merge(*layers, also=CHECKS)
-    if args.output:
+    if args.output and args.output.exists():
+        rewrite_whole(args.output, merged.text)
+    elif args.output:
         write_whole(args.output.absolute(), merged.text, mode=0o644)
     if args.json:
         values = [value.as_json() for value in merged.values]

@@ -24,7 +24,7 @@ from ai_how.spec.provenance import dotted
 
 #: One repair can make the next one possible: a misspelt key hides what is in it. The file's depth bounds that.
 _ROUNDS = 12
-#: Keys that name things that are elsewhere in the file.
+#: Keys that name things which are elsewhere in the file, and the lists that those are in.
 REFERENCES: dict[str, str] = {
     "clusters.hpc.slurm_config.default_partition": "clusters.hpc.slurm_config.partitions",
     "clusters.hpc.slurm_config.partitions.groups": "clusters.hpc.compute_nodes",
@@ -32,8 +32,18 @@ REFERENCES: dict[str, str] = {
     "clusters.hpc.slurm_config.qos.preempt": "clusters.hpc.slurm_config.qos",
     "clusters.hpc.slurm_config.accounts.qos": "clusters.hpc.slurm_config.qos",
     "clusters.hpc.slurm_config.accounts.parent": "clusters.hpc.slurm_config.accounts",
+    "clusters.cloud.kubernetes_config.storage_class": "clusters.cloud.kubernetes_config.storage_classes",
     "global.gpu_allocation.demands.device": "global.gpu_allocation.devices",
+    "global.gpu_allocation.demands.for": "clusters.hpc.compute_nodes",
 }
+#: Names that are there without being listed, and what stands before those that are.
+_ALWAYS: dict[str, tuple[str, ...]] = {
+    "clusters.cloud.kubernetes_config.storage_class": ("local-path",),
+    "global.gpu_allocation.demands.for": (
+        "hpc", "hpc.compute_nodes", "cloud", "cloud.worker_nodes", "cloud.worker_nodes.gpu_workers",
+    ),
+}  # fmt: skip
+_BEFORE = {"global.gpu_allocation.demands.for": "hpc.compute_nodes."}
 #: Words of the first draft, for whoever is used to them.
 _FORMER = {path[-1]: new for path, new in RENAMED.items()}
 
@@ -154,7 +164,7 @@ class _Finder:
         source = self.document.source(path)
         right = mended(key, value, source) if path in self.wrong else tidied(key, value, source)
         if right is None and key.dotted in REFERENCES and isinstance(value, str):
-            names = _names(self.document.data, REFERENCES[key.dotted])
+            names = _names(self.document.data, key.dotted)
             right = one_of(value, names) if value not in names else None
         if right is not None and flow(right) != source:
             yield Fix("set", path, right)
@@ -177,10 +187,11 @@ def _twice(items: list[Any], path: Path) -> Iterator[Fix]:
 
 
 def _names(data: Any, key: str) -> list[str]:
-    """The names of the things in a list of the file."""
-    path = tuple(key.split("."))
+    """The names of what a key may name."""
+    path = tuple(REFERENCES[key].split("."))
     for part in path:
         data = data.get(part) if isinstance(data, dict) else None
     told_apart = identity(path) or "name"
     found = [name_of(item, told_apart) for item in data] if isinstance(data, list) else []
-    return [name for name in found if isinstance(name, str)]
+    listed = [_BEFORE.get(key, "") + name for name in found if isinstance(name, str)]
+    return [*_ALWAYS.get(key, ()), *listed]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ai_how.errors import Problem, SpecError
+from ai_how.errors import Problem, SpecError, UsageError
 from ai_how.spec.check import Check
 from ai_how.spec.document import Document, Edit, flow
 from ai_how.spec.keys import identity, name_of, named
@@ -79,8 +79,15 @@ def merge(base: Layer, *overlays: Layer, also: Iterable[Check] = ()) -> Merged:
 
 
 def setting(assignment: str) -> Layer:
-    """The layer of one ``--set PATH=VALUE``; the value is read as YAML. Raises :class:`SpecError`."""
-    path, _, value = assignment.partition("=")
+    """The layer of one ``--set PATH=VALUE``; the value is read as YAML.
+
+    Raises :class:`UsageError` when it is none, and :class:`SpecError` when the value is no YAML.
+    """
+    path, sign, value = assignment.partition("=")
+    if not sign or not all(path.strip().split(".")):
+        raise UsageError(
+            f"'{assignment}' sets nothing", todo="Write --set PATH=VALUE, such as metadata.name=lab."
+        )
     name = f"--set {assignment}"
     data: Any = Document(f"value: {value}", name).data["value"]
     for key in reversed(path.strip().split(".")):
