@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sample_gpus import kind
 
 from ai_how.errors import AiHowError, CouldNotTell, NotFound, StepFailed
@@ -178,6 +180,45 @@ def test_an_interruption_restores_and_is_passed_on(at: int) -> None:
             changes(), AFTER
         )
     assert [geometry(nvml.gpu(found.uuid)) for found in BEFORE] == [geometry(found) for found in BEFORE]
+
+
+PLACES = [(row.name, start) for row in kind("h100").profiles for start in row.starts]
+
+
+def legal(asked: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Those of ``asked`` that fit one after another on an H100."""
+    nvml = SimulatedNvml([gpu(A)])
+    ids = {profile.name: profile.id for profile in nvml.gpu(A).profiles}
+    found = []
+    for name, start in asked:
+        try:
+            nvml.create_gpu_instance(A, ids[name], start)
+        except NvmlError:
+            continue
+        found.append((name, start))
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.sampled_from(PLACES), max_size=9),
+    st.lists(st.sampled_from(PLACES), max_size=9),
+    st.booleans(),
+    st.integers(1, 30),
+    st.booleans(),
+)
+def test_from_any_geometry_to_any_other_all_or_nothing(
+    first: list[tuple[str, int]], last: list[tuple[str, int]], mig: bool, at: int, late: bool
+) -> None:
+    before, after = gpu(A, *legal(first)), legal(last) if mig else []
+    target = [wanted(before, *after, mig=mig)]
+    nvml = SimulatedNvml([before])
+    try:
+        Cutter(Refusing(nvml, at, late=late), None, "gpu apply").cut(changes([before], target), target)  # type: ignore[arg-type]
+    except StepFailed:
+        assert geometry(nvml.gpu(A)) == geometry(before)
+    else:
+        assert geometry(nvml.gpu(A)) == target[0]
 
 
 def test_a_read_back_that_disagrees_restores() -> None:
