@@ -148,6 +148,25 @@ def test_without_the_right_token_nobody_is_answered(served: dict[str, Any]) -> N
             assert answer.status_code == 401 and "error" in answer.json()
 
 
+def test_a_token_is_good_for_what_it_says_until_it_is_revoked(up: LiveSite, served: dict[str, Any]) -> None:
+    url = served["base_url"] + "/chat/completions"
+    asked = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
+
+    def status(token: str, model: str) -> int:
+        headers = {"authorization": f"Bearer {token}"}
+        body = asked | {"model": model}
+        return httpx.post(url, headers=headers, json=body, trust_env=False, timeout=60).status_code
+
+    token = up.run("token", "create", "guest", "--model", "site-*", "--days", "1").stdout.strip()
+    assert [status(token, model) for model in ("site-facts", "digits")] == [200, 403]
+    (log,) = up.root.glob("log/gateway*.out")
+    assert (
+        "status=403" in log.read_text() and "user=guest" in log.read_text() and token not in log.read_text()
+    )
+    up.run("token", "revoke", "guest")
+    assert status(token, "site-facts") == 401
+
+
 def test_a_model_that_is_not_served_is_not_found(up: LiveSite, served: dict[str, Any]) -> None:
     said = up.run("chat", "digits", "hello", code=NotFound.exit_code)
     assert "digits" in said.stderr and "ai-how ps" in said.stderr

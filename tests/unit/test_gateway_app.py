@@ -8,13 +8,14 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from ai_how.errors import AiHowError, NotFound
-from ai_how.security import create_token, write_private
-from ai_how.serving.gateway.app import create_app
+from ai_how.security import Grant, create_token, revoke_token, write_private
+from ai_how.serving.gateway.app import Gateway, create_app
 from ai_how.serving.gateway.control import bind, load_config
 from ai_how.serving.gateway.endpoints import EndpointFolder
 from ai_how.serving.gateway.model import GatewayConfig
@@ -62,7 +63,13 @@ class Site:
         self.clock = FixedClock()
         self.asked: list[httpx.Request] = []
         self._answer = answer
+        self._app: Gateway | None = None
         self.token = create_token(self.tokens, "admin")
+        self.more = root / "state" / "tokens.json"
+
+    def give(self, name: str, **grant: Any) -> str:
+        """A token as `ai-how token create` makes it."""
+        return create_token(self.more, name, Grant(**grant), replace=True)
 
     def ask(
         self,
@@ -77,9 +84,19 @@ class Site:
             self.asked.append(request)
             return self._answer(request)
 
-        config = GatewayConfig(port=1, endpoints=self.endpoints, token_digests=self.tokens, body_limit=10_000)
-        transport = httpx.MockTransport(upstream)
-        app = create_app(config, upstream=Upstream(answer_timeout=5, transport=transport), clock=self.clock)
+        if self._app is None:
+            config = GatewayConfig(
+                port=1,
+                endpoints=self.endpoints,
+                token_digests=self.tokens,
+                tokens=self.more,
+                body_limit=10_000,
+            )
+            transport = httpx.MockTransport(upstream)
+            self._app = create_app(
+                config, upstream=Upstream(answer_timeout=5, transport=transport), clock=self.clock
+            )
+        app = self._app
         shown = self.token if token is None else token
         headers = {b"authorization": b"Bearer " + shown.encode()} if shown else {}
 
@@ -292,6 +309,92 @@ def test_a_digests_file_that_others_may_read_closes_the_gateway(site: Site) -> N
 def test_a_token_made_later_opens_at_once(site: Site) -> None:
     later = create_token(site.tokens, "later")
     assert site.ask("GET", "/v1/models", token=later).status_code == 200
+
+
+BOTH = pytest.mark.parametrize(
+    ("path", "shape"), [("/v1/chat/completions", "openai"), ("/api/chat", "ollama")]
+)
+
+
+def refused(answer: httpx.Response, shape: str) -> tuple[int, str | None, str]:
+    return error(answer) if shape == "openai" else told(answer)
+
+
+@BOTH
+def test_a_token_of_another_model_does_not_learn_whether_this_one_exists(
+    site: Site, path: str, shape: str
+) -> None:
+    token = site.give("ada", models=("site-*",))
+    for model in ("tiny", "nothing"):
+        answer = site.ask("POST", path, token=token, model=model, messages=[])
+        assert refused(answer, shape) == (403, "model_not_allowed", "gateway")
+    answer = site.ask("POST", path, token=token, model="site-none", messages=[])
+    assert answer.status_code == 404 and "tiny" not in answer.text
+    assert site.asked == []
+
+
+def test_a_token_sees_the_models_that_it_opens(site: Site) -> None:
+    publish(site.endpoints, "b", model="site-facts", job=8)
+    token = site.give("ada", models=("site-*",))
+    assert [card["id"] for card in site.ask("GET", "/v1/models", token=token).json()["data"]] == [
+        "site-facts"
+    ]
+    for path in ("/api/tags", "/api/ps"):
+        assert [one["name"] for one in site.ask("GET", path, token=token).json()["models"]] == ["site-facts"]
+    body = {"model": "site-facts", "messages": []}
+    assert site.ask("POST", "/v1/chat/completions", token=token, **body).json()["from"] == 4008  # type: ignore[arg-type]
+
+
+@BOTH
+def test_a_token_that_has_expired(site: Site, path: str, shape: str) -> None:
+    token = site.give("ada", expires=1001.0)
+    assert site.ask("GET", "/v1/models", token=token).status_code == 200
+    site.clock.sleep(1)
+    answer = site.ask("POST", path, token=token, model="tiny", messages=[])
+    assert refused(answer, shape) == (401, "expired_api_key", "gateway")
+    assert answer.headers["www-authenticate"] == "Bearer" and site.asked == []
+
+
+@BOTH
+def test_a_token_that_asks_too_often_is_told_when_it_may(site: Site, path: str, shape: str) -> None:
+    token = site.give("ada", requests_per_minute=2)
+    assert [site.ask("GET", "/v1/models", token=token).status_code for _ in range(2)] == [200, 200]
+    answer = site.ask("POST", path, token=token, model="tiny", messages=[])
+    assert refused(answer, shape) == (429, "rate_limit_exceeded", "gateway")
+    assert answer.headers["retry-after"] == "30" and site.asked == []
+    assert site.chat().status_code == 200  # the owner's own is not held up by it
+    site.clock.sleep(30)
+    assert site.ask("GET", "/v1/models", token=token).status_code == 200
+    assert site.ask("GET", "/v1/models", token=token).status_code == 429
+
+
+def test_a_revoked_token_opens_nothing_at_once(site: Site) -> None:
+    token = site.give("ada")
+    assert site.ask("GET", "/v1/models", token=token).status_code == 200
+    revoke_token(site.more, "ada")
+    assert error(site.ask("GET", "/v1/models", token=token)) == (401, "invalid_api_key", "gateway")
+    assert site.ask("GET", "/v1/models").status_code == 200
+
+
+def test_a_tokens_file_that_others_may_write_closes_the_gateway(site: Site) -> None:
+    token = site.give("ada")
+    site.more.chmod(0o666)
+    assert error(site.ask("GET", "/v1/models", token=token)) == (503, "gateway_misconfigured", "gateway")
+
+
+def test_refusals_are_logged_with_the_tokens_name_and_without_the_token(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    late, narrow = site.give("late", expires=1.0), site.give("narrow", models=("other",))
+    with caplog.at_level(logging.DEBUG, logger="ai_how"):
+        site.ask("GET", "/v1/models", token=late)
+        site.ask("POST", "/api/chat", token=narrow, model="tiny", messages=[])
+        site.ask("GET", "/v1/models", token="aihow_guessed-by-somebody")
+    lines = [record.getMessage() for record in caplog.records if record.name == "ai_how.gateway"]
+    assert [line.split()[1] + " " + line.split()[4] for line in lines] == [
+        "status=401 user=late", "status=403 user=narrow", "status=401 user=-",
+    ]  # fmt: skip
+    assert late not in caplog.text and narrow not in caplog.text and "guessed" not in caplog.text
 
 
 def test_the_log_says_who_asked_which_model_and_nothing_of_what(

@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from ai_how.errors import AiHowError, NotFound
+from ai_how.errors import AiHowError, NotFound, UsageError
 from ai_how.security import (
+    Grant,
     Redactor,
     create_token,
     digest,
     find_token,
     load_tokens,
     read_private,
+    revoke_token,
     write_private,
 )
 
@@ -38,9 +41,67 @@ def test_the_file_holds_digests_and_no_token(tmp_path: Path) -> None:
 
 def test_a_new_token_of_the_same_name_takes_the_place_of_the_old(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
-    old, other, new = (create_token(path, name) for name in ("a", "b", "a"))
+    old, other, new = (create_token(path, name, replace=True) for name in ("a", "b", "a"))
     entries = load_tokens(path).tokens
     assert [find_token(token, entries) is not None for token in (old, other, new)] == [False, True, True]
+
+
+def test_a_name_is_not_taken_by_accident(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    token = create_token(path, "a")
+    with pytest.raises(UsageError, match="already") as caught:
+        create_token(path, "a")
+    assert "--replace" in (caught.value.todo or "")
+    assert find_token(token, load_tokens(path).tokens)
+
+
+def test_what_a_token_opens_is_written_down(tmp_path: Path) -> None:
+    grant = Grant(owner="Ada", models=("site-*", "tiny"), expires=2000.0, requests_per_minute=60)
+    token = create_token(tmp_path / "tokens.json", "ada", grant)
+    entry = find_token(token, load_tokens(tmp_path / "tokens.json").tokens)
+    assert entry is not None
+    assert [entry.opens(name) for name in ("site-facts", "tiny", "tiny2", "Site-x")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [entry.expired(now) for now in (1999.9, 2000.0)] == [False, True]
+    shown = entry.as_json()
+    assert "sha256" not in shown and shown["owner"] == "Ada" and shown["models"] == ("site-*", "tiny")
+
+
+def test_a_token_without_limits_opens_every_model_for_ever() -> None:
+    assert Grant().opens("any/thing") and not Grant().expired(9e12)
+
+
+def test_a_revoked_token_opens_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    token, other = create_token(path, "a"), create_token(path, "b")
+    assert revoke_token(path, "a").name == "a"
+    entries = load_tokens(path).tokens
+    assert find_token(token, entries) is None and find_token(other, entries)
+    with pytest.raises(NotFound, match="no token called 'a'") as caught:
+        revoke_token(path, "a")
+    assert caught.value.todo == "There are: b."
+
+
+def test_a_limit_that_this_version_does_not_know_is_not_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    create_token(path, "a")
+    facts = json.loads(path.read_text())
+    facts["tokens"][0]["only_on_sundays"] = True
+    write_private(path, json.dumps(facts))
+    with pytest.raises(AiHowError, match="cannot be used"):
+        load_tokens(path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"models": ["a b"]}, {"models": ["$(x)"]}, {"requests_per_minute": 0}, {"owner": "a\nb"}]
+)
+def test_a_grant_that_is_none(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Grant.model_validate(wrong)
 
 
 def test_a_name_that_is_none(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "ps": "list the replicas",
         "stop": "stop serving a model",
         "chat": "talk to a served model",
+        "token": "make, list and end tokens that open the gateway",
     },
     "the project": {
         "demo": "see all of it once: train, fine-tune, register, serve, ask",

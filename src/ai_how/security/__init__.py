@@ -3,6 +3,7 @@
 from ai_how.security.private import read_private, write_private
 from ai_how.security.redact import Redactor
 from ai_how.security.tokens import (
+    Grant,
     TokenEntry,
     TokenFile,
     create_token,
@@ -10,9 +11,11 @@ from ai_how.security.tokens import (
     find_token,
     load_tokens,
     new_secret,
+    revoke_token,
 )
 
 __all__ = [
+    "Grant",
     "Redactor",
     "TokenEntry",
     "TokenFile",
@@ -22,5 +25,6 @@ __all__ = [
     "load_tokens",
     "new_secret",
     "read_private",
+    "revoke_token",
     "write_private",
 ]

@@ -1,38 +1,66 @@
 """Tokens that open the gateway. Only their SHA-256 digests are kept.
 
-A token has 256 random bits, so a plain digest is enough: there is nothing to guess, and no salt or slow hash
-would add to that. The file is JSON, mode 0600:
+A token has 256 random bits, so a plain digest is enough: there is nothing to guess, and no salt or slow hash such
+as scrypt, which protects words that people choose, would add to that anything but time to every request. The file
+is JSON, mode 0600:
 
     {"version": "1.0", "tokens": [{"name": "admin", "sha256": "…64 hex digits…", "created": 1700000000.0}]}
 """
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from ai_how.errors import AiHowError
+from ai_how.errors import AiHowError, NotFound, UsageError
 from ai_how.run import Clock, FileLock, SystemClock
 from ai_how.security.private import read_private, write_private
 
 PREFIX = "aihow_"
+#: A model's name, in which ``*``, ``?`` and ``[...]`` stand for more than one.
+ModelPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?\[][A-Za-z0-9._:/@+*?!\[\]-]{0,127}$")]
 
 
-class TokenEntry(BaseModel):
-    """One token as the gateway knows it: a name to log, and a digest to compare."""
+class Grant(BaseModel):
+    """What a token opens: for whom, which models (none named: all), until when, and how often.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    ``expires`` is in seconds since the epoch. A field that is not known may be a limit, so it is refused, not
+    passed over.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: str = Field(default="", pattern=r"^[^\x00-\x1f\x7f]{0,128}$")
+    models: tuple[ModelPattern, ...] = ()
+    expires: float | None = None
+    requests_per_minute: int | None = Field(default=None, ge=1)
+
+    def opens(self, model: str) -> bool:
+        """Whether this model may be asked."""
+        return not self.models or any(fnmatch.fnmatchcase(model, pattern) for pattern in self.models)
+
+    def expired(self, now: float) -> bool:
+        return self.expires is not None and now >= self.expires
+
+
+class TokenEntry(Grant):
+    """One token as the gateway knows it: a name to log, a digest to compare, and what it opens."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     created: float = 0.0
+
+    def as_json(self) -> dict[str, object]:
+        """Everything but the digest."""
+        return self.model_dump(exclude={"sha256"})
 
 
 class TokenFile(BaseModel):
@@ -79,24 +107,57 @@ def load_tokens(path: Path) -> TokenFile:
         ) from error
 
 
-def create_token(path: Path, name: str, *, clock: Clock | None = None) -> str:
+def create_token(
+    path: Path, name: str, grant: Grant | None = None, *, replace: bool = False, clock: Clock | None = None
+) -> str:
     """Make a token for ``name``, add its digest to the file, and return the token: it is shown this once.
 
-    A name that exists is given the new token; the old one opens nothing from then on.
+    With ``replace`` a name that exists is given the new token, and the old one opens nothing from then on;
+    without, that is a :class:`UsageError`.
     """
     token = PREFIX + new_secret()
-    entry = _entry(name, token, (clock or SystemClock()).now())
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock"), "token create"):
-        kept = [old for old in load_tokens(path).tokens if old.name != name] if path.exists() else []
-        content = TokenFile(tokens=(*kept, entry))
-        write_private(path, json.dumps(content.model_dump(), indent=2) + "\n")
+    entry = _entry(name, token, grant or Grant(), (clock or SystemClock()).now())
+
+    def add(tokens: tuple[TokenEntry, ...]) -> tuple[TokenEntry, ...]:
+        kept = tuple(old for old in tokens if old.name != name)
+        if len(kept) < len(tokens) and not replace:
+            raise UsageError(
+                f"there is a token called {name!r} already",
+                todo="`--replace` gives it a new token, and ends the old one.",
+            )
+        return (*kept, entry)
+
+    _change(path, "token create", add)
     return token
 
 
-def _entry(name: str, token: str, created: float) -> TokenEntry:
+def revoke_token(path: Path, name: str) -> TokenEntry:
+    """Take a token out of the file, and return what it was. Raises :class:`NotFound`, with the names there are."""
+    gone: list[TokenEntry] = []
+
+    def take(tokens: tuple[TokenEntry, ...]) -> tuple[TokenEntry, ...]:
+        gone.extend(one for one in tokens if one.name == name)
+        if not gone:
+            names = ", ".join(one.name for one in tokens) or "none"
+            raise NotFound(f"there is no token called {name!r}", todo=f"There are: {names}.")
+        return tuple(one for one in tokens if one.name != name)
+
+    _change(path, "token revoke", take)
+    return gone[0]
+
+
+def _change(
+    path: Path, command: str, change: Callable[[tuple[TokenEntry, ...]], tuple[TokenEntry, ...]]
+) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock"), command):
+        content = TokenFile(tokens=change(load_tokens(path).tokens if path.exists() else ()))
+        write_private(path, json.dumps(content.model_dump(), indent=2) + "\n")
+
+
+def _entry(name: str, token: str, grant: Grant, created: float) -> TokenEntry:
     try:
-        return TokenEntry(name=name, sha256=digest(token), created=created)
+        return TokenEntry(name=name, sha256=digest(token), created=created, **grant.model_dump())
     except ValidationError as error:
         raise AiHowError(
             f"{name!r} cannot name a token",

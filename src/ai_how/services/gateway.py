@@ -9,6 +9,9 @@ from pathlib import Path
 from ai_how.services.layout import Layout
 from ai_how.services.model import File, HttpProbe, Service, Setting
 
+#: The name of the site owner's own token, which no other has.
+OWNER = "owner"
+
 
 def base_url(setting: Setting) -> str:
     """Where the gateway listens."""
@@ -28,9 +31,10 @@ def define(setting: Setting) -> Service:
         "port": port,
         "endpoints": str(layout.endpoints),
         "token_digests": str(folder / "token-digests.json"),
+        "tokens": str(layout.tokens),
     }
     digest = hashlib.sha256(setting.secrets["gateway-token"].encode()).hexdigest()
-    digests = {"version": "1.0", "tokens": [{"name": "owner", "sha256": digest}]}
+    digests = {"version": "1.0", "tokens": [{"name": OWNER, "sha256": digest}]}
     return Service(
         name="gateway",
         purpose="the one door to the served models",

@@ -42,6 +42,11 @@ class Layout:
         return self.root / "state"
 
     @property
+    def tokens(self) -> Path:
+        """The digests of the tokens that were made with ``ai-how token``."""
+        return self.root / "state" / "tokens.json"
+
+    @property
     def data(self) -> Path:
         """Databases and the object store."""
         return self.root / "data"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
 
 from ai_how.errors import AiHowError
 from ai_how.run import Clock, SystemClock
+from ai_how.security import TokenEntry
 from ai_how.serving.gateway import plan
-from ai_how.serving.gateway.access import Access, TokenAccess, bearer
+from ai_how.serving.gateway.access import Access, Rates, TokenAccess, bearer
 from ai_how.serving.gateway.dialect import OPENAI, compact, openai
 from ai_how.serving.gateway.endpoints import EndpointFolder, EndpointSource
 from ai_how.serving.gateway.exchange import ClientGone, Exchange, Message, Receive, Send
@@ -50,6 +52,7 @@ class Gateway:
         self._endpoints = endpoints
         self._clock = clock
         self._relay = Relay(upstream, clock)
+        self._rates = Rates(clock)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -97,7 +100,7 @@ class Gateway:
         if exchange.path == "/healthz" and exchange.method in ("GET", "HEAD"):
             await exchange.answer(200, b'{"status":"ok"}')
             return
-        exchange.user = self._authenticate(exchange)
+        entry = self._authenticate(exchange)
         if method is None:
             known = ", ".join(f"{verb} {path}" for path, verb in _ROUTES.items())
             raise Refusal(
@@ -106,30 +109,40 @@ class Gateway:
         if exchange.method != method:
             raise Refusal(405, f"Use {method}.", "invalid_request_error", "method_not_allowed")
         if listed := _LISTS.get(exchange.path):
-            await exchange.answer(200, listed(self._ready()))
+            await exchange.answer(200, listed(self._ready(entry)))
         else:
-            await self._ask(exchange)
+            await self._ask(exchange, entry)
 
-    def _authenticate(self, exchange: Exchange) -> str:
+    def _authenticate(self, exchange: Exchange) -> TokenEntry:
         token = bearer(exchange.headers)
-        user = self._access.who(token) if token else None
-        if user is None:
+        entry = self._access.who(token) if token else None
+        if entry is None:
             what = "That token is not valid." if token else "Send a token: 'Authorization: Bearer <token>'."
             raise Refusal(401, what, "authentication_error", "invalid_api_key")
-        return user
+        exchange.user = entry.name
+        if entry.expired(self._clock.now()):
+            raise Refusal(401, "That token has expired.", "authentication_error", "expired_api_key")
+        if seconds := self._rates.wait(entry):
+            raise plan.too_often(entry.requests_per_minute or 0, math.ceil(seconds))
+        return entry
 
-    def _ready(self) -> tuple[Replica, ...]:
-        return plan.ready(self._endpoints.replicas(), self._clock.now(), self._config.stale_after)
+    def _ready(self, entry: TokenEntry) -> tuple[Replica, ...]:
+        """The replicas that are ready and that the token opens."""
+        live = plan.ready(self._endpoints.replicas(), self._clock.now(), self._config.stale_after)
+        return tuple(replica for replica in live if entry.opens(replica.record.model))
 
-    async def _ask(self, exchange: Exchange) -> None:
+    async def _ask(self, exchange: Exchange, entry: TokenEntry) -> None:
         body = await exchange.body(self._config.body_limit)
-        live = self._ready()
+        live = self._ready(entry)
         served = {replica.record.model for replica in live}
         if exchange.path in OPENAI:
             asked = openai(exchange.path, body, served)
         else:
             asked = ollama(exchange.path, body, served, self._clock)
         plan.check_name(asked.model)
+        if not entry.opens(asked.model):
+            # Before it is known whether there is such a model: that is not this token's to learn.
+            raise plan.not_allowed(asked.model)
         if asked.model not in served:
             raise plan.no_replica(asked.model, self._endpoints.replicas(), live)
         exchange.model = asked.model
@@ -169,7 +182,7 @@ def create_app(
     clock = clock or SystemClock()
     return Gateway(
         config,
-        access=access or TokenAccess(config.token_digests),
+        access=access or TokenAccess(config.token_digests, config.tokens),
         endpoints=endpoints or EndpointFolder(config.endpoints, clock),
         upstream=upstream or Upstream(answer_timeout=config.answer_timeout),
         clock=clock,

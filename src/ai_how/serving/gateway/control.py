@@ -78,7 +78,10 @@ def run_gateway(config: GatewayConfig) -> None:
     """Serve until SIGTERM. Raises :class:`AiHowError` when it cannot begin."""
     import uvicorn
 
-    load_tokens(config.token_digests)  # better to fail now than at the first request
+    # Better to fail now than at the first request.
+    load_tokens(config.token_digests)
+    if config.tokens and config.tokens.exists():
+        load_tokens(config.tokens)
     listener = bind(config.host, config.port)
     logging.getLogger("ai_how.gateway").info("listening on http://%s:%d", config.host, config.port)
     server = uvicorn.Server(

@@ -17,7 +17,8 @@ Api = Literal["openai", "ollama"]
 class GatewayConfig(BaseModel):
     """The gateway's configuration file, JSON.
 
-    ``endpoints`` is the folder of the endpoint records, ``token_digests`` the file of the tokens' digests.
+    ``endpoints`` is the folder of the endpoint records, ``token_digests`` the file with the digest of the site's own
+    token, ``tokens`` that of the tokens that ``ai-how token`` makes, which need not be there.
     Seconds: ``stale_after`` without a heartbeat a replica gets no requests; ``answer_timeout`` is the longest
     silence of an engine that is answering. ``body_limit`` is in bytes.
     """
@@ -29,6 +30,7 @@ class GatewayConfig(BaseModel):
     port: int = Field(ge=1, le=65535)
     endpoints: Path
     token_digests: Path
+    tokens: Path | None = None
     stale_after: float = Field(default=30.0, gt=0)
     answer_timeout: float = Field(default=600.0, gt=0)
     body_limit: int = Field(default=64 * 1024 * 1024, gt=0)

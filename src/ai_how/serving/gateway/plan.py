@@ -54,6 +54,28 @@ def check_name(model: str) -> None:
         )
 
 
+def not_allowed(model: str) -> Refusal:
+    """The token is good, but not for this model."""
+    return Refusal(
+        status=403,
+        message=f"This token does not open the model '{model}'.",
+        kind="permission_error",
+        code="model_not_allowed",
+        param="model",
+    )
+
+
+def too_often(per_minute: int, seconds: int) -> Refusal:
+    """The token has spent its requests; the next one may pass in ``seconds``."""
+    return Refusal(
+        status=429,
+        message=f"This token may ask {per_minute} times a minute. Try again in {seconds} s.",
+        kind="rate_limit_error",
+        code="rate_limit_exceeded",
+        retry_after=seconds,
+    )
+
+
 def no_replica(model: str, known: Sequence[Replica], live: Sequence[Replica]) -> Refusal:
     """Why nobody can answer for ``model``: it is served by nobody, or its replicas have gone silent."""
     if any(replica.record.model == model for replica in known):

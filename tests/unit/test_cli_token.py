@@ -1,0 +1,119 @@
+"""`ai-how token`, on a site that was up and is not: the file is all it needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ai_how.cli import main
+from ai_how.errors import NotFound, UsageError
+from ai_how.security import find_token, load_tokens
+from ai_how.site import open_site
+from ai_how.spec.template import laptop
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A site's folder, as a first `up` leaves it."""
+    (tmp_path / "cluster.yaml").write_text(laptop("site"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AI_HOW_ROOT", str(tmp_path / "root"))
+    monkeypatch.delenv("AI_HOW_FILE", raising=False)
+    (tmp_path / "root" / "state").mkdir(parents=True)
+    (tmp_path / "root" / "state" / "site.json").write_text("{}")
+    return tmp_path / "root"
+
+
+def facts(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    assert main(["token", *words, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_token_is_shown_once(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = facts(capsys, "create", "ada", "--owner", "Ada", "--model", "site-*", "--requests-per-minute", "9")
+    listed = facts(capsys, "list")
+    assert listed == {"tokens": [{key: value for key, value in made.items() if key != "token"}]}
+    assert (
+        made["token"].startswith("aihow_")
+        and made["token"] not in (site / "state" / "tokens.json").read_text()
+    )
+    entry = find_token(made["token"], load_tokens(site / "state" / "tokens.json").tokens)
+    assert entry is not None and (entry.owner, entry.requests_per_minute, entry.expires) == ("Ada", 9, None)
+
+
+def test_the_file_is_its_owners_alone(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts(capsys, "create", "ada")
+    assert (site / "state" / "tokens.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_standard_output_is_the_token_and_nothing_else(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["token", "create", "ada", "--days", "30"]) == 0
+    said = capsys.readouterr()
+    assert find_token(said.out.strip(), load_tokens(site / "state" / "tokens.json").tokens)
+    assert said.out.count("\n") == 1 and "not shown again" in said.err
+    assert main(["token", "list"]) == 0
+    assert (
+        said.out.strip() not in (listed := capsys.readouterr().out)
+        and "ada" in listed
+        and "until 2" in listed
+    )
+
+
+def test_days_are_counted_from_now(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = facts(capsys, "create", "ada", "--days", "0.5")
+    assert made["expires"] - made["created"] == pytest.approx(43200, abs=60)
+
+
+def test_a_name_that_is_taken(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = facts(capsys, "create", "ada")["token"]
+    assert "already" in facts(capsys, "create", "ada", code=UsageError.exit_code)["message"]
+    new = facts(capsys, "create", "ada", "--replace")["token"]
+    entries = load_tokens(site / "state" / "tokens.json").tokens
+    assert [find_token(token, entries) is not None for token in (old, new)] == [False, True]
+
+
+def test_what_is_revoked_is_gone(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts(capsys, "create", "ada")
+    assert facts(capsys, "revoke", "ada") == {"revoked": "ada"}
+    assert facts(capsys, "list") == {"tokens": []}
+    assert "no token called 'ada'" in facts(capsys, "revoke", "ada", code=NotFound.exit_code)["message"]
+
+
+@pytest.mark.parametrize("verb", ["create", "revoke"])
+def test_the_sites_own_token_is_not_touched(
+    site: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    error = facts(capsys, verb, "owner", code=UsageError.exit_code)
+    assert "gateway-token" in error["where"] and "ai-how up" in error["todo"]
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--model", "a b"), "--model"),
+        (("--requests-per-minute", "0"), "--requests-per-minute"),
+        (("--days", "-1"), "--days"),
+        (("--days", "nan"), "--days"),
+        (("--owner", "a\nb"), "--owner"),
+    ],
+)
+def test_what_makes_no_sense(
+    site: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], option: str
+) -> None:
+    assert option in facts(capsys, "create", "ada", *words, code=UsageError.exit_code)["message"]
+    assert not (site / "state" / "tokens.json").exists()
+
+
+def test_a_site_that_was_never_up_has_no_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cluster.yaml").write_text(laptop("site"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AI_HOW_ROOT", str(tmp_path / "root"))
+    assert "never up" in facts(capsys, "create", "ada", code=UsageError.exit_code)["message"]
+    assert not open_site().exists
