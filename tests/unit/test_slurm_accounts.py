@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ai_how.slurm.accounts import by_parent, limits, statements
+from ai_how.slurm.accounts import ALREADY, by_parent, limits, statements
 from ai_how.spec.model import Account, Qos, SlurmConfig
 
 
@@ -52,3 +54,12 @@ def test_a_limit_that_is_not_asked_for_is_taken_away_but_preemption_is_never_emp
 def test_accounts_in_a_circle_are_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="a circle: a, b"):
         by_parent((Account(name="a", parent="b"), Account(name="b", parent="a")))
+
+
+@pytest.mark.parametrize("version", ["22.05", "24.11"])
+def test_whatever_sacctmgr_says_of_what_is_there_already_is_known(version: str) -> None:
+    recorded = Path(__file__).parents[1] / "recorded/slurm" / version / "sacctmgr-again.txt"
+    refused = recorded.read_text().split("$ ")[1:]
+    assert {statement.split()[1] for statement in refused} == {"add", "modify"}
+    for statement in refused:
+        assert any(text in statement for text in ALREADY), statement

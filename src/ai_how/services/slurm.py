@@ -14,14 +14,6 @@ from ai_how.slurm.model import ClusterConfig, Gres, Node, Preemption
 from ai_how.spec.model import SlurmConfig
 
 _PLUGINS = ("usr/lib/*/slurm-wlm", "usr/lib/*/slurm", "usr/lib/slurm-wlm")
-#: What sacctmgr says of what is there already: up to Slurm 23, and of a cluster, an account and a user since.
-_ALREADY = (
-    "Nothing new added",
-    "already exists",
-    "Already existing",
-    "Request didn't affect anything",
-    "Nothing modified",
-)
 
 
 def cluster(setting: Setting) -> ClusterConfig:
@@ -123,7 +115,7 @@ def define_slurmctld(setting: Setting) -> Service:
 def _told(setting: Setting, statements: Iterable[tuple[str, ...]]) -> tuple[Settle, ...]:
     sacctmgr = (setting.program("sacctmgr"), "--immediate", "--quiet")
     return tuple(
-        Settle(Command((*sacctmgr, *words), env=client_env(setting)), already=_ALREADY)
+        Settle(Command((*sacctmgr, *words), env=client_env(setting)), already=accounts.ALREADY)
         for words in statements
     )
 

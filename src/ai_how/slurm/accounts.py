@@ -12,6 +12,14 @@ SITE = "site"
 NORMAL = "normal"
 #: What takes a limit away again (sacctmgr(1): -1 clears a value).
 NO_LIMIT = "-1"
+#: What sacctmgr says of what is there already: up to Slurm 23, and of a cluster, an account and a user since.
+ALREADY = (
+    "Nothing new added",
+    "already exists",
+    "Already existing",
+    "Request didn't affect anything",
+    "Nothing modified",
+)
 
 
 def statements(config: SlurmConfig, cluster: str, user: str) -> Iterator[tuple[str, ...]]:
