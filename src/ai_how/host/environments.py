@@ -134,7 +134,8 @@ class Environments:
             return
         rest = folder / "requirements.txt"
         if settings is None:
-            progress("taking PyTorch in its CUDA build")
+            why = "" if has_nvidia() else ", as its CPU build cannot be had here: that takes 5 GB of disk"
+            progress(f"taking PyTorch in its CUDA build{why}")
             cuda = self._list("cuda").read_text(encoding="utf-8")
             rest.write_text(without_torch(text) + cuda, encoding="utf-8")
             self._gate.run(self._install(folder, rest))
