@@ -253,6 +253,12 @@ def profile_by_slices(kind: Kind, name: str) -> Profile | None:
     match = re.fullmatch(r"(\d+)g\.(\d+)gb(.*)", name)
     if match is None:
         return None
+    # In one family the number of a profile stays the same from card to card.
+    family = [other for other in KINDS if other.memory_slices == kind.memory_slices]
+    numbers = {found.id for other in family if (found := other.profile(name))}
+    by_number = [found for found in kind.profiles if found.id in numbers]
+    if len(by_number) == 1:
+        return by_number[0]
     compute, memory, suffix = int(match[1]), int(match[2]), match[3]
     same = [found for found in kind.profiles if found.compute == compute]
     alike = [found for found in same if re.sub(r"^\d+g\.\d+gb", "", found.name) == suffix] or same
