@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ai_how.cli import main
-from ai_how.gpu.allocation import allocate
+from ai_how.errors import AiHowError
+from ai_how.gpu.allocation import Allocation, allocate
 from ai_how.host.model import Found
 from ai_how.services import Layout, Setting, catalogue
 from ai_how.services.catalogue import SECRETS, port_names
 from ai_how.services.model import Host
 from ai_how.spec import parse
+from ai_how.spec.checks import cross_check
 from ai_how.spec.diff import Kind, diff, where
 from ai_how.spec.diff_effects import RULES, Effect, consequence, rule_of
-from ai_how.spec.keys import keys
+from ai_how.spec.keys import Key, keys
+from ai_how.spec.load import tuples
 from ai_how.spec.merge import Layer, merge, setting
+from ai_how.spec.model import SiteSpec
+from ai_how.spec.provenance import dotted, leaves, plain
 from ai_how.spec.template import laptop, template
 
 
@@ -125,9 +133,8 @@ def test_a_difference_knows_its_line() -> None:
 # --- what up would do ---------------------------------------------------------------------------------
 
 
-def defined(text: str) -> Mapping[str, str]:
+def defined(spec: SiteSpec, gpus: Allocation) -> Mapping[str, str]:
     """The digest of every service that the file asks for: what ``up`` compares with what runs."""
-    spec = parse(text).spec
     slurmctld = Found("slurmctld", Path("/usr/sbin/slurmctld"), "22.05.8", "path", {}, None)
     services = catalogue(
         Setting(
@@ -139,10 +146,27 @@ def defined(text: str) -> Mapping[str, str]:
             environments={},
             secrets=dict.fromkeys(SECRETS, "s"),
             python=Path("/opt/python"),
-            gpus=allocate(spec),
+            gpus=gpus,
         )
     )
     return {service.name: service.digest for service in services}
+
+
+def told_right(old: SiteSpec, new: SiteSpec, before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """What the table says otherwise than the definitions; empty when it is right."""
+    found = [consequence(change, old, new) for change in diff(old, new)]
+    said = {service for one in found for service in one.services}
+    other = [name for name in before.keys() & after.keys() if before[name] != after[name]]
+    restarted = {"slurmd" if name.startswith("slurmd-") else name for name in other}
+    come, gone = after.keys() - before.keys(), before.keys() - after.keys()
+    if come or gone:  # what they had goes to others: no single change says that
+        restarted -= {"slurmd"}
+    right = (
+        (restarted == said if all(one.certain for one in found) else restarted <= said)
+        and bool(gone) == any(one.effect is Effect.DRAIN for one in found)
+        and bool(come and not gone) == any(one.effect is Effect.ADD for one in found)
+    )
+    return "" if right else f"restarted: {restarted}, added: {come}, removed: {gone}; told: {found}"
 
 
 WORKSTATION = template("workstation")
@@ -189,17 +213,61 @@ GPUS = "clusters.cloud.worker_nodes.gpu_workers"
 def test_the_table_says_what_up_goes_by(base: str, assignment: str) -> None:
     merged = merge(Layer("base.yaml", base), setting(assignment))
     old, new = parse(base).spec, merged.file.spec
-    found = [consequence(change, old, new) for change in diff(old, new)]
-    assert found
-    before, after = defined(base), defined(merged.text)
-    other = [name for name in before.keys() & after.keys() if before[name] != after[name]]
-    restarted = {"slurmd" if name.startswith("slurmd-") else name for name in other}
-    said = {service for one in found for service in one.services}
-    come, gone = after.keys() - before.keys(), before.keys() - after.keys()
-    assert bool(come) == any(one.effect is Effect.ADD for one in found)
-    assert bool(gone) == any(one.effect is Effect.DRAIN for one in found)
-    # Where GPU nodes come or go, what they had goes to others: those are said by no single change.
-    assert restarted - ({"slurmd"} if come or gone else set()) == said
+    assert diff(old, new)
+    assert told_right(old, new, defined(old, allocate(old)), defined(new, allocate(new))) == ""
+
+
+def others(key: Key, value: object) -> Iterator[object]:
+    """Values that may stand in the place of another one."""
+    match value:
+        case bool():
+            yield not value
+        case int():
+            yield from (value + 1, value - 1)
+        case _ if key.allowed:
+            yield from (other for other in key.allowed if other != value)
+        case str():
+            yield from (f"{value}x", "02:00:00", "10.20.0.77")
+        case None:
+            yield from (3, "00:10:00", "x", "10.20.0.77")
+
+
+def put(data: Any, path: tuple[Any, ...], value: object) -> SiteSpec:
+    data = copy.deepcopy(data)
+    holder = data
+    for part in path[:-1]:
+        holder = holder[part]
+    holder[path[-1]] = value
+    spec = SiteSpec.model_validate(tuples(data))
+    assert not list(cross_check(spec))
+    return spec
+
+
+#: Changes of these may change who has which GPU; placing them is slow.
+PLACED = ("gpu_allocation", "compute_nodes", "worker_nodes")
+
+
+@pytest.mark.parametrize(("kind", "least"), [("laptop", 40), ("workstation", 60), ("production", 90)])
+def test_the_table_is_right_for_every_value_that_can_be_changed(kind: str, least: int) -> None:
+    old = parse(template(kind)).spec
+    data, gpus = plain(old), allocate(old)
+    before, tried, wrong = defined(old, gpus), 0, []
+    for path, value in leaves(data):
+        placed = any(part in PLACED for part in path)
+        if placed and kind == "production":
+            continue
+        for other in others(keys()[tuple(part for part in path if isinstance(part, str))], value):
+            try:
+                new = put(data, path, other)
+                after = defined(new, allocate(new) if placed else gpus)
+            except (ValidationError, AssertionError, AiHowError):
+                continue
+            tried += 1
+            if said := told_right(old, new, before, after):
+                wrong.append(f"{dotted(path)}: {value} -> {other}: {said}")
+            break
+    assert wrong == []
+    assert tried >= least
 
 
 def test_another_name_is_another_site() -> None:

@@ -23,18 +23,25 @@ class Effect(StrEnum):
     ADD = "add"
     DRAIN = "drain"
     RECREATE = "recreate"
+    ANOTHER = "another site"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
 class Consequence:
-    """What ``up`` does, in words. ``services`` are those that it restarts; ``slurmd`` stands for some nodes' or all."""
+    """What ``up`` does, in words.
+
+    ``services`` are those that it restarts; ``slurmd`` stands for that of some nodes or of all. Where it is not
+    ``certain``, it depends on how the GPUs are placed, and there may be nothing to do.
+    """
 
     effect: Effect
     what: str
     services: tuple[str, ...] = ()
+    certain: bool = True
 
     def as_json(self) -> dict[str, object]:
-        return {"effect": self.effect, "up": self.what, "services": self.services}
+        return {"effect": self.effect, "up": self.what, "services": self.services, "certain": self.certain}
 
 
 Rule = Consequence | Callable[[Change, SiteSpec, SiteSpec], Consequence]
@@ -94,27 +101,53 @@ def _gpu_workers(spec: SiteSpec) -> int:
     return group.count if group and group.gpu_enabled else 0
 
 
-def _list_in_accounting(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:
-    if change.kind in (Kind.REMOVED, Kind.RENAMED):
-        more = "; what has gone from the file stays in Slurm's database (`sacctmgr delete`)"
-        return _restart("slurmdbd", "slurmctld", more=more)
-    return _restart("slurmdbd", "slurmctld")
+def _in_accounting(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:
+    """QOS and accounts: which of them there are is told to slurmdbd, what a QOS limits to slurmctld."""
+    path = key_path(change.path)
+    listed = change.kind in (Kind.ADDED, Kind.REMOVED, Kind.RENAMED) and path in (_QOS, _ACCOUNTS)
+    services = []
+    if path[: len(_ACCOUNTS)] == _ACCOUNTS or listed:
+        services.append("slurmdbd")
+    if path[: len(_QOS)] == _QOS or _enforced(old) != _enforced(new):
+        services.append("slurmctld")
+    gone = listed and change.kind is not Kind.ADDED
+    more = "; what the file has no more stays in Slurm's database until `sacctmgr delete`" if gone else ""
+    return _restart(*services, more=more)
 
 
+def _enforced(spec: SiteSpec) -> bool:
+    """Whether Slurm asks who may do what."""
+    slurm = spec.clusters.hpc.slurm_config
+    return bool(slurm.qos or slurm.accounts)
+
+
+def _preemption(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:
+    kinds = {spec.clusters.hpc.slurm_config.preemption.type for spec in (old, new)}
+    return _nothing("no job makes room for another") if kinds == {"none"} else _SLURM
+
+
+_QOS = ("clusters", "hpc", "slurm_config", "qos")
+_ACCOUNTS = ("clusters", "hpc", "slurm_config", "accounts")
 _SLURM = _restart("slurmctld", more="; the nodes read slurm.conf again")
 _SHAPE = _restart("slurmctld", "slurmd", more=" of these nodes; their jobs go on")
-_DEVICES = _restart("slurmctld", "slurmd", more=" of the nodes whose devices change; their jobs go on")
+_DEVICES = Consequence(
+    Effect.RESTART,
+    "places the GPUs anew; restarts slurmctld, and slurmd of the nodes whose part of them changes",
+    ("slurmctld", "slurmd"),
+    certain=False,
+)
 _RECREATE = Consequence(
     Effect.RECREATE,
     "cannot take machines from one provider to another: `ai-how destroy` with the old file comes first",
 )
+_NOT_WITHOUT = Consequence(Effect.REFUSED, "refuses it: no site is without it yet")
 _UNUSED = _nothing("the provider local has no use for it")
 
 #: What to do by the path of a key; the longest that fits counts.
 RULES: Mapping[str, Rule] = {
     "version": _nothing("it says how the file is read"),
     "metadata.name": Consequence(
-        Effect.ADD,
+        Effect.ANOTHER,
         "brings up another site; the old one stays as it is until `ai-how destroy` with the old file",
     ),
     "metadata.description": _nothing("it is for people"),
@@ -133,11 +166,13 @@ RULES: Mapping[str, Rule] = {
     "clusters.hpc.compute_nodes.gpu_enabled": _DEVICES,
     "clusters.hpc.compute_nodes.disk_gb": _UNUSED,
     "clusters.hpc.compute_nodes.ip_range": _UNUSED,
-    "clusters.hpc.storage": _UNUSED,
+    "clusters.hpc.storage": Consequence(Effect.REFUSED, "refuses it: the provider local mounts nothing"),
     "clusters.hpc.slurm_config": _SLURM,
-    "clusters.hpc.slurm_config.qos": _list_in_accounting,
-    "clusters.hpc.slurm_config.accounts": _list_in_accounting,
+    "clusters.hpc.slurm_config.qos": _in_accounting,
+    "clusters.hpc.slurm_config.accounts": _in_accounting,
     "clusters.hpc.slurm_config.accounting": _restart("slurmdbd"),
+    "clusters.hpc.slurm_config.accounting.enabled": _NOT_WITHOUT,
+    "clusters.hpc.slurm_config.preemption": _preemption,
     "clusters.cloud.provider": _RECREATE,
     "clusters.cloud.libvirt": _UNUSED,
     "clusters.cloud.existing": _UNUSED,
@@ -150,9 +185,13 @@ RULES: Mapping[str, Rule] = {
     "clusters.cloud.worker_nodes.gpu_workers.ip_range": _UNUSED,
     "clusters.cloud.kubernetes_config": _UNUSED,
     "clusters.cloud.services.postgresql": _restart("postgresql", "mlflow"),
+    "clusters.cloud.services.postgresql.enabled": _NOT_WITHOUT,
     "clusters.cloud.services.object_store": _restart("object-store", "mlflow"),
+    "clusters.cloud.services.object_store.enabled": _NOT_WITHOUT,
     "clusters.cloud.services.mlflow": _restart("mlflow", "tracker"),
+    "clusters.cloud.services.mlflow.enabled": _NOT_WITHOUT,
     "clusters.cloud.services.gateway": _restart("gateway"),
+    "clusters.cloud.services.gateway.enabled": _NOT_WITHOUT,
     "security": _nothing("nothing acts on it yet"),
     "monitoring": _nothing("nothing acts on it yet"),
     "backup": _nothing("nothing acts on it yet"),
