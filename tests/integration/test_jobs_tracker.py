@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from live_site import LiveSite, until
 
 from ai_how.client.tracking import Tracking
+from ai_how.errors import NotFound
 
 SECONDS = 1
 
@@ -38,7 +40,7 @@ def tracking(site: LiveSite) -> Tracking:
     return Tracking(f"http://127.0.0.1:{site.ports['mlflow']}")
 
 
-def submitted(site: LiveSite, name: str) -> dict[str, Any]:
+def submitted(site: LiveSite, name: str, seconds: int = SECONDS) -> dict[str, Any]:
     folder = site.folder / name
     folder.mkdir()
     facts = {
@@ -50,7 +52,7 @@ def submitted(site: LiveSite, name: str) -> dict[str, Any]:
         "resources": {"memory": "200M", "time_limit": "5"},
     }
     (folder / "recipe.yaml").write_text(json.dumps(facts))
-    (folder / "script.py").write_text(f"import time\ntime.sleep({SECONDS})\nprint('done')\n")
+    (folder / "script.py").write_text(f"import time\ntime.sleep({seconds})\nprint('done')\n")
     job: dict[str, Any] = site.facts("evaluate", str(folder), "--detach")
     return job
 
@@ -81,7 +83,9 @@ def test_a_job_that_ends_while_mlflow_is_dead(site: LiveSite, tracking: Tracking
         job = submitted(site, "unheard")
         site.wait_for_job(job["job_id"], "COMPLETED")
         os.kill(site.daemons()["mlflow"], signal.SIGKILL)
-    until(lambda: "NewConnectionError" in log.read_text(), "the tracker has met an MLflow that does not answer")
+    until(
+        lambda: "NewConnectionError" in log.read_text(), "the tracker has met an MLflow that does not answer"
+    )
     site.run("up")  # waits until MLflow is healthy again
     closed(tracking, job)
 
@@ -96,3 +100,34 @@ def test_a_submitter_that_died_before_it_wrote_down_the_job(site: LiveSite, trac
     closed(tracking, job)
     until(lambda: json.loads(record.read_text())["state"] == "COMPLETED", "the record is closed")
     assert json.loads(record.read_text())["job_id"] == job["job_id"]
+
+
+@pytest.mark.timeout(300)
+def test_a_job_that_slurmctld_had_not_written_down_when_it_was_killed(
+    site: LiveSite, tracking: Tracking
+) -> None:
+    """What is on disk then: the jobs as they were before this one was submitted."""
+    states, kept = site.root / "data" / "slurmctld", site.folder / "slurmctld"
+    site.sbatch("--wrap=true")
+    until((states / "job_state").exists, "slurmctld has written down a job")
+    shutil.copytree(states, kept)
+    job = submitted(site, "forgotten", 60)
+    site.crash()
+    shutil.rmtree(states)
+    shutil.copytree(kept, states)
+    site.run("up")
+    until(lambda: tracking.run(job["run_id"])["status"] == "FAILED", "the run is closed")
+    tags = tracking.run(job["run_id"])["tags"]
+    assert tags["slurm.state"] == "LOST" and "before it had written the job down" in tags["ai_how.reason"]
+    said = site.facts("jobs", "show", str(job["job_id"]), code=NotFound.exit_code)
+    assert "is lost" in said["message"] and "Submit it again" in said["todo"]
+    assert (
+        next(one for one in site.facts("jobs", "list")["jobs"] if one["id"] == job["job_id"])["state"]
+        == "LOST"
+    )
+    # Its id is given away again, and the two are not taken for each other.
+    other = submitted(site, "another")
+    assert other["job_id"] == job["job_id"] and other["run_id"] != job["run_id"]
+    closed(tracking, other)
+    assert site.facts("jobs", "show", str(other["job_id"]))["run_id"] == other["run_id"]
+    assert tracking.run(job["run_id"])["status"] == "FAILED"

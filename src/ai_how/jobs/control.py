@@ -12,7 +12,7 @@ from typing import Any
 
 from ai_how.client.tracking import Tracking
 from ai_how.errors import JobFailed, NotFound, UsageError
-from ai_how.jobs.model import JobFolder, JobRecord, Submission
+from ai_how.jobs.model import LOST, WHY_LOST, JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
 from ai_how.run import Clock, wait_until, write_whole
 from ai_how.services import Layout
@@ -133,18 +133,32 @@ class Jobs:
         yield from sorted(found, key=lambda pair: pair[1].submitted)
 
     def record(self, job_id: int) -> tuple[JobFolder, JobRecord] | None:
-        """The record of a job; None for one that was submitted by other means."""
-        return next((pair for pair in self.records() if pair[1].job_id == job_id), None)
+        """The record of a job; None for one that was submitted by other means.
+
+        An id of which a job was lost is given away again: the newest record has it.
+        """
+        found = [pair for pair in self.records() if pair[1].job_id == job_id]
+        return found[-1] if found else None
 
     def list(self) -> list[Job]:
         """Every job of the cluster: from slurmctld while it remembers, from accounting after."""
         jobs = {job.id: job for job in self._slurm.history()}
         jobs.update({job.id: job for job in self._slurm.jobs()})
+        for record in {record.job_id: record for _, record in self.records()}.values():
+            if record.closed and is_lost(record, jobs.get(record.job_id)):
+                jobs[record.job_id] = Job(record.job_id, record.name, LOST, submit=int(record.submitted))
         return [jobs[job_id] for job_id in sorted(jobs)]
 
     def find(self, job_id: int) -> Job:
         """Raises :class:`NotFound` for a job that Slurm does not know."""
         job = self._slurm.job(job_id)
+        if (found := self.record(job_id)) and is_lost(found[1], job):
+            raise NotFound(
+                f"job {job_id} ({found[1].name}) is lost",
+                where=str(found[0].path),
+                cause=WHY_LOST,
+                todo="Submit it again; its run is closed as failed, its files are in the folder named above.",
+            )
         if job is None:
             raise NotFound(f"there is no job {job_id}", todo="`ai-how jobs list` shows all of them.")
         return job
@@ -224,6 +238,13 @@ class Jobs:
     def _closed(self, job_id: int) -> JobRecord | None:
         found = self.record(job_id)
         return found[1] if found and found[1].closed else None
+
+
+def is_lost(record: JobRecord, job: Job | None) -> bool:
+    """Whether what Slurm says of a job's id is nothing, or no more than a trace that accounting has of it. Pure."""
+    if job is None:
+        return bool(record.job_id) and record.state in ("", LOST)
+    return record.state == LOST and not (job.work_dir or job.ended)
 
 
 def write_record(folder: JobFolder, record: JobRecord) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 
 from ai_how.spec.recipe import Argument, Recipe
 
+#: The state of a record whose job slurmctld forgot; our own word, as Slurm has none for it.
+LOST = "LOST"
+WHY_LOST = "slurmctld was killed before it had written the job down"
+
 
 @dataclass(frozen=True)
 class JobFolder:

@@ -22,7 +22,7 @@ from pathlib import Path
 from ai_how.client.tracking import Tracking
 from ai_how.errors import AiHowError
 from ai_how.jobs.control import Jobs, write_record
-from ai_how.jobs.model import JobFolder, JobRecord
+from ai_how.jobs.model import LOST, WHY_LOST, JobFolder, JobRecord
 from ai_how.run import LocalGate, SystemClock
 from ai_how.services import Layout
 from ai_how.slurm.control import Slurm
@@ -62,14 +62,28 @@ class Tracker:
                 self._tracking.close(record.run_id, NEVER_SUBMITTED, {}, {"slurm.state": NEVER_SUBMITTED})
                 write_record(folder, replace(record, state=NEVER_SUBMITTED))
                 continue
-            job = known.get(record.job_id) or (self._slurm.job(record.job_id) if record.job_id else None)
-            if job is None or not job.ended:
+            if not record.job_id:
                 continue
+            held = known.get(record.job_id)
+            job = held or next(iter(self._slurm.history(record.job_id)), None)
             try:
-                closed += self._close(folder, record, job)
+                if lost(folder, held, job):
+                    closed += self._give_up(folder, record)
+                elif job is not None and job.ended:
+                    closed += self._close(folder, record, job)
             except AiHowError as error:
                 log.warning("job %s is tried again: %s", record.job_id, error)
         return closed
+
+    def _give_up(self, folder: JobFolder, record: JobRecord) -> bool:
+        """Close the run of a job that is lost: its log so far, and the reason."""
+        for path in _artifacts(folder, record, record.job_id):
+            self._tracking.artifacts(record.run_id, path)
+        tags = {"slurm.job_id": str(record.job_id), "slurm.state": LOST, "ai_how.reason": WHY_LOST}
+        self._tracking.close(record.run_id, LOST, {}, tags)
+        write_record(folder, replace(record, state=LOST))
+        log.warning("job %s (%s) is lost: %s", record.job_id, record.name, WHY_LOST)
+        return True
 
     def _close(self, folder: JobFolder, record: JobRecord, job: Job) -> bool:
         entry = self._slurm.accounting([job.id]).get(job.id)
@@ -81,7 +95,7 @@ class Tracker:
             version = self._tracking.register(record.model, record.run_id, folder.model, tags).version
             record = replace(record, model_version=version)
             write_record(folder, record)
-        for path in _artifacts(folder, record, job):
+        for path in _artifacts(folder, record, job.id):
             self._tracking.artifacts(record.run_id, path)
         facts = {**measured(entry), "slurm.restarts": float(job.restarts)}
         self._tracking.close(
@@ -100,6 +114,18 @@ def abandoned(record: JobRecord, jobs: Iterable[Job], now: float) -> bool:
     if record.job_id or now - record.submitted < ABANDONED_SECONDS:
         return False
     return not any(job.name == record.name and not job.ended for job in jobs)
+
+
+def lost(folder: JobFolder, held: Job | None, known: Job | None) -> bool:
+    """Whether slurmctld was killed before it had written the job down, which takes it up to five seconds. Pure.
+
+    ``held`` is what slurmctld holds under the job's id, ``known`` that or what accounting says. Neither may have heard
+    of it; accounting may have, and waits for its end in vain; and slurmctld gives the id away again, to a job
+    that runs in another folder.
+    """
+    if held is None:
+        return known is None or not known.ended
+    return bool(held.work_dir) and Path(held.work_dir) != folder.scripts
 
 
 def measured(entry: Accounting) -> dict[str, float]:
@@ -121,8 +147,8 @@ def _adopted(folder: JobFolder, record: JobRecord) -> JobRecord:
     return record
 
 
-def _artifacts(folder: JobFolder, record: JobRecord, job: Job) -> Iterator[Path]:
-    for path in (Path(record.log.replace("%j", str(job.id))), folder.batch):
+def _artifacts(folder: JobFolder, record: JobRecord, job_id: int) -> Iterator[Path]:
+    for path in (Path(record.log.replace("%j", str(job_id))), folder.batch):
         if path.exists():
             yield path
 

@@ -99,6 +99,8 @@ class Job:
     start: int = 0
     end: int = 0
     restarts: int = 0
+    #: Where its script runs; empty when it is accounting that tells.
+    work_dir: str = ""
 
     @property
     def ended(self) -> bool:

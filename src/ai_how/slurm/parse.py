@@ -50,6 +50,7 @@ def scontrol_jobs(text: str) -> Iterator[Job]:
             start=moment(facts.get("StartTime", "")),
             end=moment(facts.get("EndTime", "")),
             restarts=int(facts.get("Restarts", "0")),
+            work_dir=facts.get("WorkDir", ""),
         )
 
 
