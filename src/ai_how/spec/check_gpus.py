@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ai_how.spec.check import Found
 from ai_how.spec.check_slurm import unnamed
@@ -164,11 +165,9 @@ def targets(spec: SiteSpec) -> dict[str, int]:
 
 
 def takers(spec: SiteSpec) -> Iterator[Found]:
-    """GPUs are asked for by somebody with `gpu_enabled` nodes, and nodes with `gpu_enabled` get some."""
+    """GPUs are asked for by somebody with `gpu_enabled` nodes, and every group with `gpu_enabled` is given some."""
     asked = _allocation(spec)
-    nodes = targets(spec)
-    shares = (asked.mig_slices, asked.whole_gpus)
-    if asked.devices and not asked.demands and not any(share.hpc or share.cloud for share in shares):
+    if asked.devices and not any(_given(asked, cluster) for cluster in CLUSTERS):
         yield (
             (*_GPUS, "devices"),
             "GPUs are listed, and nobody asks for any of them",
@@ -176,51 +175,64 @@ def takers(spec: SiteSpec) -> Iterator[Found]:
         )
         return
     for cluster in CLUSTERS:
-        given = [
-            (key, getattr(getattr(asked, key), cluster))
-            for key in ("mig_slices", "whole_gpus")
-            if getattr(getattr(asked, key), cluster)
-        ]
-        wanted = sum(demand.count for demand in asked.demands if demand.for_.partition(".")[0] == cluster)
-        if given and not nodes[cluster]:
-            key, count = given[0]
-            what = {"mig_slices": "slice", "whole_gpus": "whole device"}[key] + ("s" if count > 1 else "")
+        groups = list(_gpu_groups(spec, cluster))
+        shares = {key: getattr(getattr(asked, key), cluster) for key in ("mig_slices", "whole_gpus")}
+        key = next((key for key, count in shares.items() if count), None)
+        if key is not None and not groups:
+            what = {"mig_slices": "slice", "whole_gpus": "whole device"}[key] + (
+                "s" if shares[key] > 1 else ""
+            )
             yield (
                 (*_GPUS, key, cluster),
-                f"{count} {what} for {cluster}, and none of its nodes is gpu_enabled",
+                f"{shares[key]} {what} for {cluster}, and none of its nodes is gpu_enabled",
                 "Write `gpu_enabled: true` for the nodes that are to have them, or ask for none.",
             )
-        if not given and not wanted:
-            yield from _without(spec, cluster)
+        for group in groups:
+            if (
+                key is None
+                and not group.own
+                and not any(group.is_meant(demand.for_) for demand in asked.demands)
+            ):
+                message = f"the nodes of '{group.label}' are to have GPUs, and get none"
+                todo = f"Give `{cluster}` some in global.gpu_allocation, or write `gpu_enabled: false`."
+                yield group.path, message, todo
 
 
-def _without(spec: SiteSpec, cluster: str) -> Iterator[Found]:
-    """The first group of a cluster whose nodes are to have GPUs, and get none."""
-    todo = f"Give `{cluster}` some in global.gpu_allocation, or write `gpu_enabled: false`."
+def _given(asked: GpuAllocation, cluster: str) -> int:
+    """How many slices and devices a cluster is given."""
+    demanded = sum(demand.count for demand in asked.demands if demand.for_.partition(".")[0] == cluster)
+    return int(getattr(asked.mig_slices, cluster) + getattr(asked.whole_gpus, cluster) + demanded)
+
+
+@dataclass(frozen=True)
+class _GpuGroup:
+    """A group whose nodes are to have GPUs; ``own`` tells that it brings simulated ones."""
+
+    path: Path
+    label: str
+    target: str
+    own: bool = False
+
+    def is_meant(self, demand: str) -> bool:
+        """Whether something asked for ``demand`` can go to it."""
+        return self.target == demand or self.target.startswith(f"{demand}.")
+
+
+def _gpu_groups(spec: SiteSpec, cluster: str) -> Iterator[_GpuGroup]:
     if cluster == "hpc":
-        several = isinstance(spec.clusters.hpc.compute_nodes, tuple)
+        nodes = spec.clusters.hpc.compute_nodes
         for index, group in enumerate(spec.clusters.hpc.groups):
-            if group.gpu_enabled and not group.devices:
-                path: Path = (
-                    "clusters",
-                    "hpc",
-                    "compute_nodes",
-                    *((index,) if several else ()),
-                    "gpu_enabled",
-                )
-                yield (
-                    path,
-                    f"the nodes of '{group.name or 'compute_nodes'}' are to have GPUs, and get none",
-                    todo,
-                )
-                return
+            if group.gpu_enabled:
+                place = (index,) if isinstance(nodes, tuple) else ()
+                path: Path = ("clusters", "hpc", "compute_nodes", *place, "gpu_enabled")
+                target = "hpc.compute_nodes" + (f".{group.name}" if group.name else "")
+                yield _GpuGroup(path, group.name or "compute_nodes", target, bool(group.devices))
         return
     for name in ("cpu_workers", "gpu_workers"):
         workers = getattr(spec.clusters.cloud.worker_nodes, name, None)
         if workers is not None and workers.gpu_enabled:
             path = ("clusters", "cloud", "worker_nodes", name, "gpu_enabled")
-            yield path, f"the nodes of '{name}' are to have GPUs, and get none", todo
-            return
+            yield _GpuGroup(path, name, f"cloud.worker_nodes.{name}")
 
 
 def _allocation(spec: SiteSpec) -> GpuAllocation:

@@ -34,6 +34,7 @@ _ADDRESSES = (
     *_each(_PLANE, "ip_address", "ip_range", "virtual_ip"),
     f"{_WORKERS}.*.ip_range",
 )
+_TAKING = (*_groups("gpu_enabled", "devices"), f"{_WORKERS}.*.gpu_enabled")
 _SHARES = _each(_GPUS, "mig_slices", "whole_gpus")
 
 CHECKS = (
@@ -96,16 +97,7 @@ CHECKS = (
             f"{_WORKERS}.*.gpu_enabled",
         ),
     ),
-    Check(
-        check_gpus.takers,
-        (
-            f"{_GPUS}.devices",
-            f"{_GPUS}.demands.*.for",
-            *_SHARES,
-            *_groups("gpu_enabled", "devices"),
-            f"{_WORKERS}.*.gpu_enabled",
-        ),
-    ),
+    Check(check_gpus.takers, (f"{_GPUS}.devices", f"{_GPUS}.demands.*.for", *_SHARES, *_TAKING)),
     Check(check_cloud.control_plane, (_PLANE,)),
     Check(check_cloud.kubernetes, (f"{_CLOUD}.provider", _PLANE, _WORKERS, _KUBERNETES)),
     Check(
