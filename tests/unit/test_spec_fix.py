@@ -147,6 +147,11 @@ def test_one_repair_makes_the_next_one_possible() -> None:
     ]  # fmt: skip
 
 
+def test_two_words_that_may_mean_one_key_are_left_to_their_writer() -> None:
+    text = BASE.replace("count: 4", "cuont: 4\n      coutn: 5")
+    assert fix(text).text == text
+
+
 def test_an_anchor_stays_for_those_that_name_it_and_what_names_it_is_not_touched() -> None:
     text = BASE.replace("provider: local", "provider: &p Local") + "  cloud: {provider: *p}\n"
     fixed = fix(text)
@@ -215,6 +220,13 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = json.loads(capsys.readouterr().out)
     assert facts["valid"] is True and facts["repaired"] == ["clusters.hpc.compute_nodes.cuont is now count"]
     assert facts["diff"].startswith("---")
+
+
+def test_json_of_a_file_that_is_not_all_right_yet(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(file.read_text().replace("cpu_cores: 8", "cpu_cores: 0"))
+    assert main(["validate", "--file", str(file), "--fix", "--json"]) == 3
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["error"] == "SpecError" and len(facts["repaired"]) == 1
 
 
 def test_dry_run_alone_is_a_misunderstanding(capsys: pytest.CaptureFixture[str]) -> None:

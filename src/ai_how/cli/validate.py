@@ -41,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     except SpecError as error:
         if not args.fix and (todo := _repairs(args)):
             error.todo = todo
+        if args.json and facts:
+            print_json(error.as_json() | facts)
+            return error.exit_code
         raise
     warnings = site.warnings()
     if args.json:

@@ -50,8 +50,10 @@ _FORMER = {path[-1]: new for path, new in RENAMED.items()}
 
 @dataclass(frozen=True)
 class Fix:
-    """``rename`` the key at ``path`` to ``value``, ``set`` the value there, or ``remove`` it; ``why`` where it does not
-    go without saying."""
+    """``rename`` the key at ``path`` to ``value``, ``set`` the value there, or ``remove`` it.
+
+    ``why`` says what does not go without saying.
+    """
 
     kind: Literal["rename", "set", "remove"]
     path: Path
@@ -143,11 +145,12 @@ class _Finder:
 
     def mapping(self, data: dict[str, Any], key: KeyPath, path: Path) -> Iterator[Fix]:
         known = keys()[key].children if key else tuple(one[0] for one in keys() if len(one) == 1)
+        missing = [name for name in known if name not in data]
+        meant = {word: _meant(word, missing) for word in data if (*key, word) not in keys()}
         for word, value in data.items():
-            inner = keys().get((*key, word))
-            if inner is not None:
-                yield from self.value(inner, value, (*path, word))
-            elif right := _meant(word, [name for name in known if name not in data]):
+            if word not in meant:
+                yield from self.value(keys()[*key, word], value, (*path, word))
+            elif (right := meant[word]) and list(meant.values()).count(right) == 1:
                 yield Fix("rename", (*path, word), right)
 
     def value(self, key: Key, value: Any, path: Path) -> Iterator[Fix]:
