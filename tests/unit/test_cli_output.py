@@ -110,3 +110,18 @@ def test_moments_and_measures_are_shown_as_people_read_them() -> None:
     assert jobs._readable("submit", 1_000_000_000).startswith("2001-09-")
     assert jobs._readable("slurm.max_rss_bytes", 606748672.0) == "606,748,672"
     assert jobs._readable("restarts", 1) == "1"
+
+
+@pytest.mark.parametrize(
+    ("job", "shown"),
+    [
+        (Job(1, "x", "PENDING", reason="Resources"), "pending (Resources)"),
+        (Job(1, "x", "RUNNING"), "running"),
+        (Job(1, "x", "COMPLETED", reason="None of it"), "completed"),
+        (Job(1, "x", "CANCELLED"), "cancelled"),
+        (Job(1, "x", "TIMEOUT"), "[red]timeout[/]"),
+        (Job(1, "x", "LOST"), "[red]lost[/]"),
+    ],
+)
+def test_the_state_of_a_job_is_red_where_somebody_has_to_look(job: Job, shown: str) -> None:
+    assert jobs._state(job) == shown

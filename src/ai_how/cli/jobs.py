@@ -79,8 +79,10 @@ def _list(args: argparse.Namespace, jobs: Jobs) -> None:
 
 
 def _state(job: Job) -> str:
-    """In colour where somebody has to look: what failed."""
-    if not job.ended:
+    """In colour where somebody has to look: what failed or was lost."""
+    from ai_how.jobs.model import LOST
+
+    if not job.ended and job.state != LOST:
         return f"{job.state.lower()} ({job.reason})" if job.reason else job.state.lower()
     return job.state.lower() if job.completed or job.state == "CANCELLED" else f"[red]{job.state.lower()}[/]"
 
