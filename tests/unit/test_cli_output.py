@@ -73,13 +73,19 @@ def service(name: str, seconds: int | None) -> dict[str, Any]:
 
 
 def test_the_status_says_for_how_long_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    sick = {
+        **service("x", None),
+        "healthy": False,
+        "detail": "http://127.0.0.1:1/very/long/path: [Errno 111] Connection refused",
+    }
     facts = {
-        "name": "laptop", "folder": "/srv", "up": True, "services": [service("munged", 200), service("x", None)],
+        "name": "laptop", "folder": "/srv", "up": True, "services": [service("munged", 200), sick],
         "nodes": [{"state": "IDLE"}, {"state": "IDLE"}, {"state": "DOWN"}], "addresses": {"s3": "http://x"},
     }  # fmt: skip
     status._show(facts)
     lines = capsys.readouterr().out.splitlines()
-    assert "munged   running  healthy   7    3 min 20 s" in lines
+    assert "munged   running  healthy    7    3 min 20 s" in lines
+    assert "x: http://127.0.0.1:1/very/long/path: [Errno 111] Connection refused" in lines
     assert lines[-2:] == ["nodes    1 down, 2 idle", "s3       http://x"]
 
 

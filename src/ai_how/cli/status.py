@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(facts: dict[str, Any]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     down = all(service["state"] in ("stopped", "absent") for service in facts["services"])
@@ -39,12 +40,15 @@ def _show(facts: dict[str, Any]) -> None:
         table.add_row(
             service["name"],
             service["state"],
-            f"{health} {service['detail'] or ''}",
+            health,
             str(service["pid"] or ""),
             up_for,
         )
     out.print(table, soft_wrap=False)
     out.print()
+    for service in facts["services"]:
+        if service["detail"]:
+            out.print(f"[red]{service['name']}[/]: {escape(service['detail'])}")
     if facts["nodes"] is not None:
         counts: dict[str, int] = {}
         for node in facts["nodes"]:
