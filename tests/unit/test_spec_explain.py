@@ -61,6 +61,19 @@ def test_a_mapping_lists_its_keys() -> None:
     assert {value.path[-1] for value in found.values} >= {"cpu_cores", "memory_gb"}
 
 
+def test_a_mapping_and_each_item_of_a_list_know_their_lines() -> None:
+    assert explain("clusters.hpc.controller", FILE).places == (("", "cluster.yaml:12:5"),)
+    assert explain("slurm_config.qos", PRODUCTION).places[1:] == (
+        ("normal", "cluster.yaml:76:11"),
+        ("urgent", "cluster.yaml:77:11"),
+    )
+
+
+def test_a_list_is_one_value() -> None:
+    [vision] = explain("accounts.vision.users", PRODUCTION).values
+    assert vision.value == ["ann", "bob"]
+
+
 def test_without_words_the_whole_file() -> None:
     assert [child.path for child in explain("").children][:2] == [("version",), ("metadata",)]
 

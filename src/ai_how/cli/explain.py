@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Characters of a value that find room beside its meaning.
 _SHORT = 24
+#: Places of one key that are shown.
+_PLACES = 6
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +125,12 @@ def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "default", "none: it must be there"
     elif key.default not in (None, [], ""):
         yield "default", flow(key.default)
-    if not key.children:
+    if key.children:
+        places = [place for place in explanation.places if place[0]] or explanation.places
+        yield from ((f"here ({name})" if name else "here", where) for name, where in places[:_PLACES])
+        if len(places) > _PLACES:
+            yield "", f"and {len(places) - _PLACES} more"
+    else:
         for names, value in explanation.here(key):
             said = "left out" if value.value is None else f"{flow(value.value)}  ({value.origin})"
             yield f"here ({names})" if names else "here", said
@@ -132,9 +139,9 @@ def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
 
 
 def _short(explanation: Explanation, child: Key) -> str:
-    """The value of a key here, where it has a single one that is short."""
+    """The values of a key here, where they are short."""
     from ai_how.spec.document import flow
 
-    found = explanation.here(child)
-    text = flow(found[0][1].value) if len(found) == 1 and not child.children else ""
-    return text if len(text) <= _SHORT and text != "null" else ""
+    values = [flow(value.value) for _, value in explanation.here(child) if value.value not in (None, [])]
+    text = ", ".join(dict.fromkeys(values)) if not child.children else ""
+    return text if len(text) <= _SHORT else ""

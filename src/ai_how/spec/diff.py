@@ -118,11 +118,11 @@ def _by_name(data: Any, path: tuple[str, ...]) -> Any:
     key = identity(path) if isinstance(data, list) else None
     if key is None:
         return data
-    named = {}
+    found = {}
     for item in data:
         rest = {inner: _by_name(value, (*path, inner)) for inner, value in item.items() if inner != key}
-        named[item[key] or UNNAMED] = rest
-    return named
+        found[item[key] or UNNAMED] = rest
+    return found
 
 
 def _diff(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[Change]:

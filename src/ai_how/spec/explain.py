@@ -30,12 +30,14 @@ class Explanation:
     """One key.
 
     ``values`` are those it has in the file, several where it is a key of a list's items, and those of the keys inside
-    it where it holds a mapping; their paths have names where lists have numbers. ``examples`` are pieces of YAML.
+    it where it holds a mapping; their paths have names where lists have numbers. ``places`` are the lines where it
+    stands, each with the names of the items of lists that it is, or is in. ``examples`` are pieces of YAML.
     """
 
     key: Key
     children: tuple[Key, ...]
     values: tuple[Value, ...]
+    places: tuple[tuple[str, str], ...]
     examples: tuple[str, ...]
 
     @property
@@ -57,6 +59,7 @@ class Explanation:
             "default": key.default, "allowed": key.allowed,
             "children": [{"key": child.path[-1], "meaning": child.meaning} for child in self.children],
             "values": [value.as_json() for value in self.values],
+            "places": [{"name": name or None, "where": where} for name, where in self.places],
             "examples": self.examples, "link": self.link,
         }  # fmt: skip
 
@@ -73,6 +76,7 @@ def explain(asked: str, file: SiteFile | None = None) -> Explanation:
         key=key,
         children=tuple(keys()[(*path, name)] for name in key.children),
         values=tuple(_values(file, path, chosen)) if file else (),
+        places=tuple(_places(file, path, chosen)) if file and path else (),
         examples=_examples(path),
     )
 
@@ -83,6 +87,17 @@ def _values(file: SiteFile, key: KeyPath, chosen: Mapping[int, str]) -> Iterator
         names = named(data, value.path)
         if _concerns(value.path, names, key, chosen):
             yield replace(value, path=names)
+
+
+def _places(file: SiteFile, key: KeyPath, chosen: Mapping[int, str]) -> Iterator[tuple[str, str]]:
+    data = plain(file.spec)
+    for path in file.positions:
+        try:
+            names = named(data, path)
+        except (KeyError, IndexError, TypeError):  # the inside of a short form
+            continue
+        if _concerns(path, names, key, chosen) and key_path(tuple(map(str, names))) == key:
+            yield ".".join(_between(names, key)), file.where(*path)
 
 
 def _between(path: Path, key: KeyPath) -> Iterator[str]:

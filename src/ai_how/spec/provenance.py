@@ -65,12 +65,15 @@ def plain(spec: SiteSpec) -> Any:
 
 
 def leaves(data: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Whatever holds nothing else, with its path; empty lists and mappings too."""
-    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    if not inner or not data:
+    """Every value that somebody says as one, with its path: what holds no mapping."""
+    if isinstance(data, dict) and data:
+        for key, value in data.items():
+            yield from leaves(value, (*path, key))
+    elif isinstance(data, list) and any(isinstance(item, dict) for item in data):
+        for index, item in enumerate(data):
+            yield from leaves(item, (*path, index))
+    else:
         yield path, data
-    for key, value in inner:
-        yield from leaves(value, (*path, key))
 
 
 def _value(path: Path, value: Any, written: Mapping[Path, str]) -> Value:
