@@ -64,8 +64,8 @@ def test_a_mapping_lists_its_keys() -> None:
 def test_a_mapping_and_each_item_of_a_list_know_their_lines() -> None:
     assert explain("clusters.hpc.controller", FILE).places == (("", "cluster.yaml:12:5"),)
     assert explain("slurm_config.qos", PRODUCTION).places[1:] == (
-        ("normal", "cluster.yaml:76:11"),
-        ("urgent", "cluster.yaml:77:11"),
+        ("normal", "cluster.yaml:75:11"),
+        ("urgent", "cluster.yaml:76:11"),
     )
 
 
