@@ -1,0 +1,90 @@
+"""What the generator itself can do, here and now: measured before every run, against a server that answers at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ai_how.bench import schedule
+from ai_how.bench.drive import Drive
+from ai_how.bench.histogram import Histogram
+from ai_how.bench.model import Calibration
+from ai_how.bench.target import work_of
+from ai_how.bench.work import Address, Taken
+from ai_how.errors import AiHowError
+from ai_how.run import Command, Gate, wait_until
+from ai_how.spec.bench import BenchRecipe
+
+#: Seconds of each part, and the clients of the one that seeks the ceiling.
+_CEILING, _FLOOR, _PACED = 1.0, 0.3, 1.0
+_CLIENTS = 32
+#: Below this rate the lag is measured at this one: a handful of requests tells no percentile.
+_LEAST_RATE = 50.0
+
+
+@contextmanager
+def reference_server(gate: Gate, *options: str) -> Iterator[Address]:
+    """A :mod:`ai_how.bench.reference` in a process of its own, on a port of loopback that is free."""
+    with tempfile.TemporaryDirectory(prefix="ai-how-bench-") as folder:
+        output = Path(folder) / "port"
+        command = Command((sys.executable, "-m", "ai_how.bench.reference", *options))
+        process = gate.start(command, output)
+        try:
+            port = wait_until(lambda: _port(output), what="the start of the reference server", timeout=30)
+            yield Address("127.0.0.1", port)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+
+
+def _port(output: Path) -> int | None:
+    text = output.read_text() if output.exists() else ""
+    if text and not text.strip().isdigit():
+        raise AiHowError("the reference server did not start", detail=text.strip())
+    return int(text) if text.endswith("\n") else None
+
+
+async def calibrate(recipe: BenchRecipe, address: Address) -> Calibration:
+    """Ceiling, floor and lag by requests of the recipe's own kind.
+
+    Raises :class:`AiHowError` when the recipe asks for more than the ceiling: what would be measured is the generator.
+    """
+    work = work_of(recipe, address, None)
+    fastest = await Drive(work).closed(min(_CLIENTS, work.connections), _CEILING)
+    ceiling = sum(one.good for one in fastest.exchanges) / fastest.seconds
+    peak = recipe.load.peak
+    if peak is not None and peak > ceiling:
+        raise AiHowError(
+            f"the recipe asks for {peak:,.0f} requests a second, and the generator can do {ceiling:,.0f} here",
+            cause="it was measured just now, against a server that answers at once",
+            todo="Ask for less, or run it on a machine with more to spare.",
+        )
+    alone = await Drive(work).closed(1, _FLOOR)
+    rate = None if peak is None else max(peak, min(_LEAST_RATE, ceiling / 4))
+    lag = None
+    if rate is not None:
+        lag = _lag(await Drive(work).open(schedule.constant(rate, max(_PACED, 2 / rate))))
+    return Calibration(
+        ceiling=ceiling,
+        events_per_second=ceiling * recipe.prompts.max_tokens if recipe.target.api == "openai" else None,
+        rate=rate,
+        lag_p50_ms=lag.percentile(0.5) / 1e6 if lag else None,
+        lag_p99_ms=lag.percentile(0.99) / 1e6 if lag else None,
+        floor_ms=_floor(alone),
+    )
+
+
+def _lag(taken: Taken) -> Histogram:
+    return Histogram(round((one.woke - one.due) * 1e9) for one in taken.exchanges)
+
+
+def _floor(taken: Taken) -> float:
+    times = Histogram(round((one.done - one.sent) * 1e9) for one in taken.exchanges if one.good)
+    if not len(times):
+        raise AiHowError("the generator had no answer from its own reference server", todo="Run it again.")
+    return times.percentile(0.5) / 1e6

@@ -1,0 +1,113 @@
+"""Two results side by side: what has changed, what cannot be told, and whether a gate lets it pass. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ai_how.bench.model import Figure, Result
+from ai_how.bench.statistics import Change, compare, enough_runs
+from ai_how.errors import CouldNotTell, NotFound
+
+#: What is compared when nobody names figures. More of them would find less: each is one more chance for chance.
+USUAL = (
+    "latency.p50", "latency.p99", "first_token.p50", "first_token.p99", "token.p50", "tokens", "throughput", "goodput",
+)  # fmt: skip
+#: Keys of the recipe that may differ: they name what is compared, or how often.
+_FREE = ("name", "description", "repetitions", "target.url", "target.model", "target.token_variable")
+#: Facts of the environment that explain a difference.
+_FACTS = ("machine", "processor", "cores", "kernel", "governor", "python")
+
+Outcome = Literal["no change", "changed", "worse"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found. ``left_out`` has each figure that failed its verdict on one side, with the reasons."""
+
+    changes: tuple[Change, ...]
+    left_out: Mapping[str, tuple[str, ...]]
+    environment: tuple[str, ...]
+    allowed: float
+
+    @property
+    def outcome(self) -> Outcome:
+        if any(change.worse_by(self.allowed) for change in self.changes):
+            return "worse"
+        return "changed" if any(change.found for change in self.changes) else "no change"
+
+
+def compared(before: Result, after: Result, figures: Sequence[str] = (), allowed: float = 0.0) -> Comparison:
+    """Compare the figures that both have and that both can be trusted in.
+
+    ``allowed`` is the share by which a figure may get worse. Raises :class:`CouldNotTell` when the two were measured in
+    different ways, when they have too few runs to show anything, or when no figure is left to compare, and
+    :class:`NotFound` for a figure that neither of them has.
+    """
+    differing = [f"{key}: {old} and {new}" for key, old, new in _differences(before, after)]
+    if differing:
+        raise CouldNotTell(
+            "the two were measured in different ways",
+            cause="; ".join(differing),
+            todo="Measure both by one recipe; target, model and repetitions may differ.",
+        )
+    old, new = ({figure.name: figure for figure in result.figures} for result in (before, after))
+    names = _chosen(figures, old, new)
+    left_out = {
+        name: tuple(dict.fromkeys(old[name].reasons + new[name].reasons))
+        for name in names
+        if not (old[name].ok and new[name].ok)
+    }
+    kept = [name for name in names if name not in left_out]
+    if not kept:
+        reasons = sorted({reason for found in left_out.values() for reason in found})
+        raise CouldNotTell(
+            "no figure is left that both can be trusted in",
+            cause="; ".join(reasons) or "they share no figure",
+        )
+    sides = (len(before.runs), len(after.runs))
+    if not enough_runs(*sides):
+        raise CouldNotTell(
+            f"{sides[0]} and {sides[1]} runs cannot show a change, whatever they measured",
+            cause="so few can be dealt out in so few ways that none of them is rare",
+            todo="Set `repetitions` to 5 or more: 4 on each side are the least.",
+        )
+    changes = compare(
+        {name: old[name].runs for name in kept},
+        {name: new[name].runs for name in kept},
+        {name: old[name].better for name in kept},
+    )
+    return Comparison(changes, left_out, tuple(_environment(before, after)), allowed)
+
+
+def _chosen(asked: Sequence[str], old: Mapping[str, Figure], new: Mapping[str, Figure]) -> list[str]:
+    both = [name for name in old if name in new]
+    missing = [name for name in asked if name not in both]
+    if missing:
+        raise NotFound(
+            f"not both have a figure '{missing[0]}'", todo=f"Both have: {', '.join(both) or 'none'}."
+        )
+    return list(asked) or [name for name in USUAL if name in both]
+
+
+def _differences(before: Result, after: Result) -> Iterator[tuple[str, Any, Any]]:
+    old, new = (dict(_flat(result.recipe.model_dump(mode="json"))) for result in (before, after))
+    for key in old:
+        if key not in _FREE and old[key] != new.get(key):
+            yield key, old[key], new.get(key)
+
+
+def _flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _environment(before: Result, after: Result) -> Iterator[str]:
+    for key in _FACTS:
+        old, new = before.environment.get(key), after.environment.get(key)
+        if old != new:
+            yield f"{key}: {old} and {new}"

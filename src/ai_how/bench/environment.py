@@ -1,0 +1,68 @@
+"""What a result was measured on: enough to see later why two of them differ."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ai_how.errors import AiHowError
+from ai_how.run import Command, Gate
+
+_PACKAGES = ("ai-how", "uvloop", "pydantic", "httpx")
+#: What Slurm tells a job of itself.
+_SLURM = ("SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_CLUSTER_NAME", "SLURM_JOB_PARTITION")
+
+
+def capture(gate: Gate) -> dict[str, Any]:
+    """Machine, kernel, versions, commit and Slurm job. What cannot be told is None, never a guess."""
+    processor = re.search(r"^model name\s*: (.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s+(\d+) kB$", _read("/proc/meminfo"), re.MULTILINE)
+    return {
+        "machine": platform.node(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "distribution": _distribution(),
+        "processor": processor[1] if processor else None,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": int(memory[1]) * 1024 if memory else None,
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        "load_average": list(os.getloadavg()),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "commit": _commit(gate),
+        "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ} or None,
+    }
+
+
+def _distribution() -> str | None:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        return None
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit(gate: Gate) -> str | None:
+    folder = str(Path(__file__).parent)
+    try:
+        done = gate.run(Command(("git", "-C", folder, "rev-parse", "HEAD"), timeout=10), check=False)
+    except AiHowError:
+        return None
+    return done.stdout.strip() or None if done.ok else None

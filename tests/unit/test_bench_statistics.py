@@ -1,0 +1,116 @@
+"""Warm-up, steadiness, intervals and comparisons, against series whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from ai_how.bench.statistics import ALPHA, compare, detectable, enough_runs, interval
+from ai_how.bench.steady import FEWEST, judge, mser5, trend
+
+
+def noise(count: int, seed: int, level: float = 100.0) -> list[float]:
+    chance = random.Random(seed)
+    return [level + chance.expovariate(0.1) for _ in range(count)]
+
+
+def test_a_planted_warm_up_is_cut_about_where_it_ends() -> None:
+    series = noise(1000, 1)
+    warm = [value + 500 * math.exp(-index / 40) for index, value in enumerate(series)]
+    found = judge(warm)
+    assert found.ok and 100 <= found.cut <= 300
+
+
+def test_a_steady_series_loses_little() -> None:
+    cuts = [judge(noise(1000, seed)).cut for seed in range(20)]
+    assert sorted(cuts)[10] <= 100
+
+
+def test_what_does_not_settle_is_not_steady() -> None:
+    rising = [value + index for index, value in enumerate(noise(400, 2))]
+    assert mser5(rising) is None
+    assert not judge(rising).ok
+
+
+def test_a_slow_drift_is_found_and_noise_is_none() -> None:
+    drifting = [value * (1 + 0.3 * index / 2000) for index, value in enumerate(noise(2000, 3))]
+    drift, surely = trend(drifting)
+    assert surely and drift == pytest.approx(0.3, abs=0.1)
+    assert sum(trend(noise(2000, seed))[1] for seed in range(100)) <= 4
+
+
+def test_too_few_requests_tell_nothing() -> None:
+    found = judge(noise(FEWEST - 1, 4))
+    assert not found.ok and "too few" in found.why
+
+
+def test_the_interval_holds_the_mean_and_is_repeatable() -> None:
+    values = [10.0, 11.0, 9.5, 10.5, 10.2]
+    bounds = interval(values)
+    assert bounds == interval(values) and bounds is not None
+    assert bounds[0] < sum(values) / 5 < bounds[1]
+    assert interval(values[:2]) is None
+
+
+def runs(seed: int, count: int, factor: float = 1.0, spread: float = 0.02) -> dict[str, list[float]]:
+    chance = random.Random(seed)
+    return {name: [factor * chance.gauss(50, 50 * spread) for _ in range(count)] for name in ("p50", "p99")}
+
+
+LOWER = {"p50": "lower", "p99": "lower"}
+
+
+def test_a_planted_slowdown_of_a_tenth_is_found() -> None:
+    missed = sum(
+        not any(change.worse_by(0.0) for change in compare(runs(seed, 5), runs(1000 + seed, 5, 1.1), LOWER))  # type: ignore[arg-type]
+        for seed in range(40)
+    )
+    print(f"a slowdown of 10 % was missed in {missed} of 40 comparisons")
+    assert missed <= 1
+
+
+def test_no_change_is_called_one_at_most_once_in_twenty() -> None:
+    called = sum(
+        any(change.found for change in compare(runs(seed, 5), runs(1000 + seed, 5), LOWER))  # type: ignore[arg-type]
+        for seed in range(400)
+    )
+    print(f"no change was called a change in {called} of 400 comparisons of two figures each")
+    # 20 are expected at most; the allowance is three standard deviations of that count.
+    assert called <= 400 * ALPHA + 3 * math.sqrt(400 * ALPHA * (1 - ALPHA))
+
+
+def test_a_change_for_the_better_is_found_and_is_no_regression() -> None:
+    (change, _) = compare(runs(1, 5), runs(2, 5, 0.8), LOWER)  # type: ignore[arg-type]
+    assert change.found and change.change == pytest.approx(-0.2, abs=0.03)
+    assert not change.worse_by(0.0)
+    (change, _) = compare(runs(1, 5), runs(2, 5, 0.8), {"p50": "higher", "p99": "higher"})
+    assert change.worse_by(0.0) and not change.worse_by(0.5)
+
+
+def test_the_same_runs_are_no_change() -> None:
+    same = {"p50": [1.0] * 5}
+    (change,) = compare(same, same, {"p50": "lower"})
+    assert change.chance == 1.0 and not change.found
+
+
+def test_a_step_without_any_noise_is_a_change() -> None:
+    (change,) = compare({"p50": [1.0] * 5}, {"p50": [2.0] * 5}, {"p50": "lower"})
+    assert change.chance == pytest.approx(2 / 252) and change.worse_by(0.5)
+
+
+def test_many_runs_are_dealt_at_random() -> None:
+    (first, _) = compare(runs(1, 12), runs(2, 12, 1.1), LOWER)  # type: ignore[arg-type]
+    assert first.found
+
+
+@pytest.mark.parametrize(("runs_each", "enough"), [(1, False), (3, False), (4, True), (5, True)])
+def test_how_many_runs_can_show_anything(runs_each: int, enough: bool) -> None:
+    assert enough_runs(runs_each, runs_each) is enough
+
+
+def test_what_would_be_found_shrinks_with_the_runs() -> None:
+    few, many = (detectable(runs(1, n)["p50"], runs(2, n)["p50"]) for n in (4, 40))
+    assert few is not None and many is not None and many < few < 0.2
+    assert detectable([1.0], [1.0]) is None
