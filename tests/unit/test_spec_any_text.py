@@ -183,6 +183,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "message"),
     [
         (BOMB, "by its aliases"),
+        ("#" * (2**24 + 1), "a file of 16777217 characters"),
         ("a: &a [*a]", "stands inside what it names"),
         ("a: &a {b: {c: *a}}", "stands inside what it names"),
         ("[" * 100_000, "more than 64 mappings and lists inside each other"),
@@ -195,8 +196,8 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("%YAML 3.0\n---\na: 1", "no valid YAML"),
         ("x: &x {a: 1}\ny: {<<: [*x, 3]}", "'<<' takes in a mapping"),
     ],
-    ids=["bomb", "ring", "ring of mappings", "brackets", "braces", "dashes", "deep", "digits", "NUL", "surrogate",
-         "version of YAML", "merge"],
+    ids=["bomb", "large", "ring", "ring of mappings", "brackets", "braces", "dashes", "deep", "digits", "NUL",
+         "surrogate", "version of YAML", "merge"],
 )  # fmt: skip
 def test_what_is_meant_to_hurt(text: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:

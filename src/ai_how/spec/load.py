@@ -13,6 +13,8 @@ from ai_how.spec.compose import DEEPEST, Builder, Node, Path, events, short
 
 __all__ = ["Loaded", "Path", "Position", "load", "nearest", "tuples"]
 
+#: Characters of one file: a thousand nodes have a quarter of a million.
+LARGEST = 16 * 2**20
 #: Values of one file, those that come by an alias counted each time: a thousand nodes have ten thousand.
 MOST = 200_000
 
@@ -35,6 +37,9 @@ class Loaded(NamedTuple):
 
 def load(text: str, name: str) -> Loaded:
     """The data of a YAML text. Raises :class:`SpecError` when it is no mapping in valid YAML."""
+    if len(text) > LARGEST:
+        message = f"a file of {len(text)} characters; {LARGEST} are the most that is read"
+        raise SpecError([Problem(message, name, 1, 1, todo="Is this the right file?")])
     builder = Builder(name)
     try:
         root = builder.build(events(text))

@@ -32,14 +32,13 @@ class Fault(NamedTuple):
 def faults(model: type[BaseModel], details: Sequence[ErrorDetails]) -> Iterator[Fault]:
     """Every mistake that stands for itself: not those that only follow from others."""
     known = [(keys_of(detail), detail) for detail in details]
+    around = {path[:length] for path, _ in known for length in range(len(path))}
+    meant = {_meant(model, path) for path, detail in known if detail["type"] == "extra_forbidden"}
     for path, detail in known:
-        kind = detail["type"]
-        if kind == "too_short" and any(
-            len(other) > len(path) and other[: len(path)] == path for other, _ in known
-        ):
+        if detail["type"] == "too_short" and path in around:
             # A list whose entries are wrong is not also too short.
             continue
-        if kind == "missing" and any(_meant(model, other, more) == path for other, more in known):
+        if detail["type"] == "missing" and path in meant:
             # A key that is there under a misspelt name is not also missing.
             continue
         yield _fault(model, path, detail)
@@ -110,11 +109,9 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _meant(model: type[BaseModel], path: Path, detail: ErrorDetails) -> Path | None:
+def _meant(model: type[BaseModel], path: Path) -> Path | None:
     """The key that an unknown one was probably meant to be."""
-    if detail["type"] != "extra_forbidden":
-        return None
-    close = close_to(str(path[-1]), fields_at(model, path[:-1]))
+    close = close_to(str(path[-1]), tuple(fields_at(model, path[:-1])))
     return (*path[:-1], close) if close else None
 
 
@@ -123,7 +120,7 @@ def _fault(model: type[BaseModel], path: Path, detail: ErrorDetails) -> Fault:
     if kind == "extra_forbidden":
         inside = f" in '{dotted(path[:-1])}'" if path[1:] else ""
         message = f"unknown key '{short(path[-1])}'{inside}"
-        return Fault(path, message, _place_of(model, path), _meant(model, path, detail) or path, True)
+        return Fault(path, message, _place_of(model, path), _meant(model, path) or path, True)
     field = fields_at(model, path[:-1]).get(str(path[-1])) if path else None
     meaning = field.description if field is not None else None
     if kind == "missing":
