@@ -284,8 +284,11 @@ class Site:
 
     @cached_property
     def slurm(self) -> Slurm:
-        """The site's Slurm, for jobs."""
-        return Slurm(self.gate, slurm.client_env(self.setting()), self.program_paths)
+        """The site's Slurm, for jobs. sbatch hands its PATH on to them: there they find srun, unpacked too."""
+        path, found = os.environ.get("PATH", os.defpath), self.program_paths
+        if "srun" in found:
+            path += f"{os.pathsep}{found['srun'].parent}"
+        return Slurm(self.gate, {**slurm.client_env(self.setting()), "PATH": path}, found)
 
     @property
     def program_paths(self) -> Mapping[str, Path]:
