@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ai_how.host import Folders
+from ai_how.jobs.aside import clear_aside
+from ai_how.services import Layout
 from ai_how.spec.template import laptop
 
 T = TypeVar("T")
@@ -238,6 +240,7 @@ class LiveSite:
     def remove(self) -> None:
         """Whatever happened: no process, no socket and no folder of the site is left."""
         self.crash()
+        clear_aside(Layout(self.root))
         for port in self.ports.values() if (self.root / "state" / "ports.json").exists() else ():
             for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 path.unlink(missing_ok=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ai_how.jobs import render
+from ai_how.jobs.aside import clear_aside
 from ai_how.jobs.control import SHIPPED
 from ai_how.jobs.model import JobFolder, Submission
 from ai_how.run import SystemClock, wait_until
@@ -41,9 +44,14 @@ class Batch:
 
     root: Path
     env: dict[str, str] = field(default_factory=dict)
+    key: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def folder(self) -> JobFolder:
+        return JobFolder(self.root / f"x-{self.key}")
 
     def start(self, script: str, kind: str = "evaluate") -> subprocess.Popen[str]:
-        folder = JobFolder(self.root / "job")
+        folder = self.folder
         folder.scripts.mkdir(parents=True)
         (folder.scripts / "ai_how_job").symlink_to(SHIPPED / "ai_how_job")
         (folder.scripts / "script.py").write_text(textwrap.dedent(script))
@@ -100,7 +108,7 @@ def test_a_job_that_was_told_saves_leaves_and_is_requeued(batch: Batch) -> None:
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 0, said
     assert batch.asked("scontrol") == ["requeue 7"]
-    assert (batch.root / "job" / "job_id").read_text() == "7\n"
+    assert (batch.folder.path / "job_id").read_text() == "7\n"
 
 
 def test_a_notice_is_repeated_until_the_script_listens(batch: Batch) -> None:
@@ -131,7 +139,7 @@ def test_a_notice_before_there_is_a_step_is_kept_for_it(batch: Batch) -> None:
     """
     process = batch.start(prepare, kind="finetune")
     finetune = textwrap.dedent(LISTENS.format(before=""))
-    package = batch.root / "job" / "recipe" / "ai_how_job"
+    package = batch.folder.scripts / "ai_how_job"
     package.unlink()
     package.mkdir()
     (package / "__init__.py").touch()
@@ -180,7 +188,7 @@ def test_a_preparation_that_fails_fails_the_job(batch: Batch) -> None:
     assert process.wait(timeout=20) == 5
 
 
-@pytest.mark.parametrize("signum", [None, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [None, signal.SIGTERM, signal.SIGKILL])
 def test_what_the_job_s_programs_put_aside_goes_with_it(batch: Batch, signum: signal.Signals | None) -> None:
     script = """
         import os, pathlib, tempfile, time
@@ -194,11 +202,12 @@ def test_what_the_job_s_programs_put_aside_goes_with_it(batch: Batch, signum: si
     process = batch.start(script)
     batch.appears("aside")
     aside = Path((batch.root / "aside").read_text())
-    assert (
-        aside.is_dir() and aside.parent.name.startswith("ai-how-job-") and aside.parent.parent == Path("/tmp")
-    )
+    assert aside.is_dir() and aside.parent == batch.folder.aside
     if signum:
         os.killpg(process.pid, signum)
     (batch.root / "enough").touch()
     process.wait(timeout=20)
+    # Killed outright it cannot clear up: `down` does.
+    assert aside.parent.exists() is (signum is signal.SIGKILL)
+    clear_aside(SimpleNamespace(jobs=batch.root))  # type: ignore[arg-type]
     assert not aside.parent.exists()

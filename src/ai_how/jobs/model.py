@@ -48,6 +48,11 @@ class JobFolder:
         return self.path / "checkpoint"
 
     @property
+    def aside(self) -> Path:
+        """Where the job's programs put things aside: TMPDIR, gone with the job. Short, as Unix sockets lie there."""
+        return Path("/tmp") / f"ai-how-job-{self.path.name.rpartition('-')[2]}"
+
+    @property
     def ended(self) -> Path:
         """Made when the batch script ends by itself: cheaper to look for than to ask Slurm again and again."""
         return self.path / "ended"

@@ -94,9 +94,9 @@ def _steps(submission: Submission) -> Iterator[str]:
     yield f'echo "$SLURM_JOB_ID" >{shlex.quote(str(submission.folder.path / "job_id"))}'
     ended = shlex.quote(str(submission.folder.ended))
     yield f'rm -f "$AI_HOW_CHECKPOINT_DIR/{MARKER}" {ended}'
-    yield "# What the job's programs put aside goes with it, and a Unix socket there has a short path."
-    yield "TMPDIR=$(mktemp --directory /tmp/ai-how-job-XXXXXX) || exit"
-    yield "export TMPDIR"
+    yield "# What the job's programs put aside goes with it; a former life that was killed may have left some."
+    yield f"export TMPDIR={shlex.quote(str(submission.folder.aside))}"
+    yield 'rm -rf "$TMPDIR"; mkdir -m 700 "$TMPDIR" || exit'
     at_end = f'rm -rf "$TMPDIR"; touch {ended}'
     yield f"trap {shlex.quote(at_end)} EXIT"
     match submission.recipe.kind:

@@ -21,6 +21,7 @@ from ai_how.host.machine import Machine
 from ai_how.host.probe import probe
 from ai_how.host.programs import program
 from ai_how.host.recorded import as_inventory
+from ai_how.jobs.aside import clear_aside
 from ai_how.providers.local import LocalProvider
 from ai_how.providers.model import Observed, Provider
 from ai_how.run import Clock, FileLock, Gate, LocalGate, SystemClock
@@ -216,6 +217,7 @@ class Site:
             actions.park_jobs()
             reporter.note("stopping the daemons")
             self.provider.close(catalogue(self.setting()))
+            clear_aside(self.layout)
             self.state.journal(event="down")
 
     def destroy(self, reporter: Reporter | None = None) -> None:

@@ -34,9 +34,9 @@ trap 'told=1' USR1
 mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"
 echo "$SLURM_JOB_ID" >/srv/site/share/jobs/site-facts-abababab/job_id
 rm -f "$AI_HOW_CHECKPOINT_DIR/requeue" /srv/site/share/jobs/site-facts-abababab/ended
-# What the job's programs put aside goes with it, and a Unix socket there has a short path.
-TMPDIR=$(mktemp --directory /tmp/ai-how-job-XXXXXX) || exit
-export TMPDIR
+# What the job's programs put aside goes with it; a former life that was killed may have left some.
+export TMPDIR=/tmp/ai-how-job-abababab
+rm -rf "$TMPDIR"; mkdir -m 700 "$TMPDIR" || exit
 trap 'rm -rf "$TMPDIR"; touch /srv/site/share/jobs/site-facts-abababab/ended' EXIT
 if [ ! -e "$AI_HOW_OUTPUT_DIR/prepared/config.yaml" ]; then
     /home/ada/.local/share/ai-how/envs/oumi-4567/bin/python prepare.py --epochs 8 || exit

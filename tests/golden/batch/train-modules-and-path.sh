@@ -36,9 +36,9 @@ trap 'told=1' USR1
 mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"
 echo "$SLURM_JOB_ID" >'/srv/ada'"'"'s site/share/jobs/digits-abababab/job_id'
 rm -f "$AI_HOW_CHECKPOINT_DIR/requeue" '/srv/ada'"'"'s site/share/jobs/digits-abababab/ended'
-# What the job's programs put aside goes with it, and a Unix socket there has a short path.
-TMPDIR=$(mktemp --directory /tmp/ai-how-job-XXXXXX) || exit
-export TMPDIR
+# What the job's programs put aside goes with it; a former life that was killed may have left some.
+export TMPDIR=/tmp/ai-how-job-abababab
+rm -rf "$TMPDIR"; mkdir -m 700 "$TMPDIR" || exit
 trap 'rm -rf "$TMPDIR"; touch '"'"'/srv/ada'"'"'"'"'"'"'"'"'s site/share/jobs/digits-abababab/ended'"'"'' EXIT
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 master=$(scontrol --oneliner show node "$head" | sed "s/.* NodeAddr=\([^ ]*\).*/\1/")
