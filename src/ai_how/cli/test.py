@@ -25,7 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-k", metavar="EXPRESSION", help="only the tests that match, as pytest understands it"
     )
-    parser.add_argument("--fast", action="store_true", help="leave out the tests that start real daemons")
+    parser.add_argument(
+        "--fast", action="store_true", help="leave out the tests that start real daemons or are slow"
+    )
     parser.add_argument(
         "pytest", nargs=argparse.REMAINDER, metavar="...", help="handed to pytest; a path runs that alone"
     )
@@ -49,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
         prepare(gate, folders)
     suite = Suite(gate, root)
     suite.checks()
-    if suite.pytest([*extra, "--ignore=tests/integration"]) == 0 and not fast:
+    quick = ["-m", "not slow"] if fast else []
+    if suite.pytest([*quick, *extra, "--ignore=tests/integration"]) == 0 and not fast:
         suite.pytest([*extra, "tests/integration"])
     return suite.conclude(fast)
 
