@@ -118,6 +118,12 @@ def test_the_workstation_is_told_as_the_reference_shows(
     same(f"workstation/{name}", out)
 
 
+def test_the_reference_shows_the_picture(place: Path) -> None:
+    (place / "cluster.yaml").write_text(template("workstation", "work"))
+    assert main(["gpu", "plan", "--svg", "gpus.svg"]) == 0
+    same("../../../docs/images/gpus.svg", (place / "gpus.svg").read_text())
+
+
 def test_the_reference_shows_the_golden_files() -> None:
     page = (GOLDEN.parents[2] / "docs" / "reference" / "gpu-outputs.md").read_text()
     for file in sorted((GOLDEN / "workstation").iterdir()):
