@@ -11,9 +11,9 @@ from ai_how.bench.statistics import Change, compare, enough_runs
 from ai_how.errors import CouldNotTell, NotFound
 
 #: What is compared when nobody names figures. More of them would find less: each is one more chance for chance.
-USUAL = (
-    "latency.p50", "latency.p99", "first_token.p50", "first_token.p99", "token.p50", "tokens", "throughput", "goodput",
-)  # fmt: skip
+USUAL = ("latency.p50", "latency.p99", "first_token.p50", "first_token.p99", "token.p50", "goodput")
+#: In a closed loop these too: in an open one they are the load that was asked for.
+_OF_CLOSED = ("throughput", "tokens")
 #: Keys of the recipe that may differ: they name what is compared, or how often.
 _FREE = ("name", "description", "repetitions", "target.url", "target.model", "target.token_variable")
 #: Facts of the environment that explain a difference.
@@ -53,7 +53,8 @@ def compared(before: Result, after: Result, figures: Sequence[str] = (), allowed
             todo="Measure both by one recipe; target, model and repetitions may differ.",
         )
     old, new = ({figure.name: figure for figure in result.figures} for result in (before, after))
-    names = _chosen(figures, old, new)
+    usual = (*USUAL, *_OF_CLOSED) if before.recipe.load.arrivals == "closed" else USUAL
+    names = _chosen(figures, usual, old, new)
     left_out = {
         name: tuple(dict.fromkeys(old[name].reasons + new[name].reasons))
         for name in names
@@ -81,14 +82,16 @@ def compared(before: Result, after: Result, figures: Sequence[str] = (), allowed
     return Comparison(changes, left_out, tuple(_environment(before, after)), allowed)
 
 
-def _chosen(asked: Sequence[str], old: Mapping[str, Figure], new: Mapping[str, Figure]) -> list[str]:
+def _chosen(
+    asked: Sequence[str], usual: Sequence[str], old: Mapping[str, Figure], new: Mapping[str, Figure]
+) -> list[str]:
     both = [name for name in old if name in new]
     missing = [name for name in asked if name not in both]
     if missing:
         raise NotFound(
             f"not both have a figure '{missing[0]}'", todo=f"Both have: {', '.join(both) or 'none'}."
         )
-    return list(asked) or [name for name in USUAL if name in both]
+    return list(asked) or [name for name in usual if name in both]
 
 
 def _differences(before: Result, after: Result) -> Iterator[tuple[str, Any, Any]]:

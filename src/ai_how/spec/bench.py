@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ from ai_how.spec.values import Frozen
 Positive = Annotated[float, Field(gt=0)]
 #: A name in the environment.
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+#: `http://HOST:PORT`; a host in brackets is an IPv6 address.
+_ADDRESS = re.compile(r"^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?$")
 #: Requests that one run may hold: their samples are kept in memory until its end.
 MOST = 2_000_000
 
@@ -41,8 +43,7 @@ class Target(Frozen):
         if self.api == "openai" and not self.model:
             raise ValueError("a target of the api 'openai' needs 'model', the served model's name")
         if self.url is not None:
-            parts = urlsplit(self.url)
-            if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.username:
+            if not _ADDRESS.match(self.url):
                 raise ValueError(
                     f"'{self.url}' is no address that can be loaded: http://HOST:PORT without a path is wanted"
                 )

@@ -1,0 +1,87 @@
+"""A bench recipe says every mistake at once, where it is and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from ai_how.bench.prompts import prompt
+from ai_how.bench.target import address_of, work_of
+from ai_how.errors import SpecError
+from ai_how.spec.bench import BenchRecipe, Prompts, parse_bench
+
+GOOD = """\
+version: "1.0"
+kind: bench
+name: sample
+target: {api: openai, model: tiny}
+load: {rate: 10, seconds: 5}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parse_bench(text, "r.yaml")
+    return [f"{one.line}:{one.column} {one.message}" for one in caught.value.problems]
+
+
+def test_what_is_left_out_is_written_into_the_resolved_recipe() -> None:
+    recipe = parse_bench(GOOD, "r.yaml")
+    assert BenchRecipe.model_validate_json(recipe.model_dump_json()) == recipe
+    assert recipe.repetitions == 3 and recipe.load.arrivals == "poisson"
+
+
+def test_every_mistake_at_once_with_its_place() -> None:
+    text = GOOD.replace("rate: 10", "rte: 10, arrivals: poison").replace("tiny}", "tiny, url: 'ftp://x'}")
+    assert problems(text) == [
+        "4:1 'ftp://x' is no address that can be loaded: http://HOST:PORT without a path is wanted",
+        "5:8 unknown key 'rte' in 'load'",
+        "5:27 'load.arrivals' should be 'constant', 'poisson', 'bursts', 'ramp', 'trace' or 'closed', not 'poison'",
+    ]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("model: tiny", "model: null", "needs 'model'"),
+    ("{api: openai, model: tiny}", "{api: http}", "needs 'url'"),
+    ("rate: 10, ", "", "need 'rate'"),
+    ("rate: 10", "rate: 10, arrivals: ramp", "need 'to_rate'"),
+    ("rate: 10", "arrivals: trace", "need 'times'"),
+    ("rate: 10, seconds: 5", "rate: 1000, seconds: 80000", "more than 2,000,000 requests"),
+    ("rate: 10", "rate: 0", "'load.rate' should be greater than 0"),
+    ("api: openai", "api: openai, path: 'a b'", "'target.path'"),
+])  # fmt: skip
+def test_what_does_not_fit_together_is_refused(old: str, new: str, said: str) -> None:
+    (found,) = problems(GOOD.replace(old, new))
+    assert said in found
+
+
+@pytest.mark.parametrize(("url", "host", "port"), [
+    ("http://127.0.0.1:8080", "127.0.0.1", 8080), ("http://node01/", "node01", 80), ("http://[::1]:7", "::1", 7),
+])  # fmt: skip
+def test_addresses(url: str, host: str, port: int) -> None:
+    recipe = parse_bench(GOOD.replace("model: tiny", f'model: tiny, url: "{url}"'), "r.yaml")
+    assert address_of(recipe.target.url or "") == (host, port)
+
+
+def test_a_request_is_whole_and_carries_the_token() -> None:
+    work = work_of(parse_bench(GOOD, "r.yaml"), address_of("http://[::1]:7"), "secret")
+    head, _, body = work.request(3).partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /v1/chat/completions HTTP/1.1"
+    assert {"host: [::1]:7", "authorization: Bearer secret", f"content-length: {len(body)}"} <= set(lines)
+    assert b'"include_usage": true' in body
+
+
+def test_prompts_are_repeatable_and_unlike_each_other() -> None:
+    asked = Prompts(words=50, spread=0.2, shared=0.5)
+    made = [prompt(asked, index) for index in range(200)]
+    assert made == [prompt(asked, index) for index in range(200)]
+    assert len(set(made)) == 200
+    lengths = [len(text.split()) for text in made]
+    assert 47 < sum(lengths) / 200 < 53 and min(lengths) < 40
+    first = made[0].split()[:25]
+    assert all(text.split()[:25] == first[: len(text.split())] for text in made if len(text.split()) >= 25)
+    assert len({text.split()[25] for text in made if len(text.split()) > 25}) > 190
+
+
+def test_nothing_is_shared_unless_asked_for() -> None:
+    assert len({prompt(Prompts(), index).split()[0] for index in range(100)}) == 100

@@ -1,0 +1,168 @@
+"""A figure carries its verdict, and one that fails is in no comparison."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from ai_how.bench.compare import compared
+from ai_how.bench.exchange import Exchange
+from ai_how.bench.figures import figures, keeps, record
+from ai_how.bench.model import Calibration, Result, RunRecord
+from ai_how.bench.work import Taken
+from ai_how.errors import CouldNotTell, NotFound
+from ai_how.spec.bench import BenchRecipe, Objective, parse_bench
+
+RECIPE = """\
+version: "1.0"
+kind: bench
+name: sample
+target: {url: "http://127.0.0.1:1"}
+load: {rate: 100, seconds: 20, arrivals: constant}
+"""
+CALIBRATION = Calibration(ceiling=10_000, rate=100, lag_p50_ms=0.05, lag_p99_ms=0.1, floor_ms=0.05)
+
+
+def recipe(more: str = "") -> BenchRecipe:
+    return parse_bench(RECIPE + more, "r.yaml")
+
+
+def exchanges(
+    seed: int, count: int = 2000, level: float = 0.05, lag: float = 0.0001, failed: int = 0
+) -> list[Exchange]:
+    chance = random.Random(seed)
+    found = []
+    for index in range(count):
+        due = 1000 + index / 100
+        sent = due + lag
+        done = sent + level * chance.uniform(0.9, 1.1)
+        found.append(Exchange(due, due + lag, sent, done, done, 200, "status 500" if index < failed else ""))
+    return found
+
+
+def taken(found: list[Exchange], **more: Any) -> Taken:
+    return Taken(
+        **{"exchanges": found, "started": 1000.0, "seconds": 20.0, "busy": 0.1, "stopped": None} | more
+    )
+
+
+def run(number: int = 1, spec: BenchRecipe | None = None, **more: Any) -> RunRecord:
+    taken_more = {key: more.pop(key) for key in ("busy", "stopped") if key in more}
+    return record(spec or recipe(), number, 0.0, 2000, taken(exchanges(number, **more), **taken_more))
+
+
+def result(
+    level: float = 0.05, runs: int = 5, lag: float = 0.0001, spec: BenchRecipe | None = None
+) -> Result:
+    made = [run(number + round(level * 1000), level=level, lag=lag) for number in range(runs)]
+    spec = spec or recipe()
+    return Result(
+        version="1.0", kind="bench-result", ai_how="0", started=0, seconds=1, recipe=spec, address="x:1",
+        environment={"machine": "here"}, calibration=CALIBRATION, runs=tuple(made),
+        figures=figures(spec, CALIBRATION, made),
+    )  # fmt: skip
+
+
+def reasons(made: RunRecord, calibration: Calibration | None = CALIBRATION, more: str = "") -> set[str]:
+    return {reason for figure in figures(recipe(more), calibration, [made]) for reason in figure.reasons}
+
+
+def test_a_clean_run_has_figures_that_can_be_trusted() -> None:
+    found = {figure.name: figure for figure in figures(recipe(), CALIBRATION, [run(), run(2), run(3)])}
+    assert found["latency.p50"].ok and found["latency.p50"].value == pytest.approx(50.1, rel=0.01)
+    assert found["latency_sent.p50"].value == pytest.approx(50.0, rel=0.01)
+    assert found["throughput"].value == pytest.approx(100, rel=0.01)
+    assert found["latency.p50"].low is not None and len(found["latency.p50"].runs) == 3
+    assert found["latency.p99.9"].reasons == ("6,000 samples; 10,000 are needed for this percentile",)
+
+
+@pytest.mark.parametrize(("made", "said"), [
+    ({"lag": 0.005}, "went out up to 5.00 ms late"),
+    ({"failed": 100}, "5.0% of the requests failed (status 500: 100)"),
+    ({"busy": 0.95}, "used 95% of its core"),
+    ({"stopped": "the target went down"}, "ended early: the target went down"),
+    ({"count": 40}, "too few to tell a steady state"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_run_is_a_reason_of_all_its_figures(made: dict[str, Any], said: str) -> None:
+    found = figures(recipe(), CALIBRATION, [run(**made)])
+    assert found and all(any(said in reason for reason in figure.reasons) for figure in found)
+
+
+def test_a_generator_without_headroom_or_calibration() -> None:
+    slow = CALIBRATION.model_copy(update={"ceiling": 120})
+    assert any("1.20 times the load" in reason for reason in reasons(run(), slow))
+    assert any("not calibrated" in reason for reason in reasons(run(), None))
+
+
+def test_lag_counts_against_the_latency_it_is_part_of() -> None:
+    """3 ms late is much for an answer of 50 ms and nothing for one of 5 s."""
+    assert reasons(run(lag=0.003)) and not any(
+        "late" in reason for reason in reasons(run(lag=0.003, level=5.0))
+    )
+
+
+def test_requests_that_fell_behind_the_schedule() -> None:
+    late = exchanges(1)
+    for index, one in enumerate(late):
+        one.sent += index / 1000
+        one.done += index / 1000
+    found = reasons(record(recipe(), 1, 0.0, 2000, taken(late)))
+    assert any("of the rate intended" in reason for reason in found)
+    assert any("had to wait for a connection" in reason for reason in found)
+
+
+def test_a_ramp_has_no_percentile_of_one_load() -> None:
+    found = figures(parse_bench(RECIPE.replace("constant", "ramp, to_rate: 200"), "r"), CALIBRATION, [run()])
+    assert not any(figure.ok for figure in found)
+
+
+def test_failed_requests_are_in_no_latency() -> None:
+    fast = exchanges(1)
+    for one in fast[:10]:
+        one.error, one.done = "closed by the target", 0.0
+    made = record(recipe("warmup: none\n"), 1, 0.0, 2000, taken(fast))
+    assert len(made.histogram("latency")) == 1990 and made.errors == {"closed by the target": 10}
+
+
+def test_the_objective_is_kept_or_not() -> None:
+    one = Exchange(0.0, 0.0, 0.0, 0.2, 0.3, 200)
+    assert keeps(Objective(latency_ms=301.0, first_token_ms=201.0), one)
+    assert not keeps(Objective(latency_ms=299.0), one)
+    assert not keeps(Objective(first_token_ms=199.0), one)
+    assert not keeps(Objective(token_ms=1000.0), one), "what cannot be told is not kept"
+
+
+def test_two_results_that_differ() -> None:
+    found = compared(result(), result(0.056))
+    assert found.outcome == "worse"
+    assert [change.figure for change in found.changes if change.worse_by(0.0)] == [
+        "latency.p50",
+        "latency.p99",
+    ]
+    assert compared(result(), result(0.056), allowed=0.2).outcome == "changed"
+    assert compared(result(0.056), result()).outcome == "changed", "for the better"
+    assert compared(result(), result()).outcome == "no change"
+
+
+def test_a_figure_that_fails_its_verdict_is_left_out() -> None:
+    found = compared(result(), result(), ["latency.p50", "latency.p99.9"])
+    assert list(found.left_out) == ["latency.p99.9"]
+    with pytest.raises(CouldNotTell, match="no figure is left"):
+        compared(result(), result(lag=0.01))
+
+
+def test_what_cannot_be_compared_is_not() -> None:
+    with pytest.raises(CouldNotTell, match="cannot show a change"):
+        compared(result(runs=3), result(runs=3))
+    with pytest.raises(CouldNotTell, match="different ways") as caught:
+        compared(result(), result(spec=recipe("timeout: 5\n")))
+    assert caught.value.cause == "timeout: 60.0 and 5.0"
+    with pytest.raises(NotFound, match=r"latency\.p42"):
+        compared(result(), result(), ["latency.p42"])
+
+
+def test_a_result_reads_back_as_it_was() -> None:
+    made = result()
+    assert Result.model_validate_json(made.model_dump_json()) == made
