@@ -34,7 +34,15 @@ def faults(model: type[BaseModel], details: Sequence[ErrorDetails]) -> Iterator[
     known = [(keys_of(detail), detail) for detail in details]
     around = {path[:length] for path, _ in known for length in range(len(path))}
     meant = {_meant(model, path) for path, detail in known if detail["type"] == "extra_forbidden"}
+    outside = _outside(model, known)
     for path, detail in known:
+        if path in outside.values() or (path in outside and _before(outside, path)):
+            # A mapping without a value, whose keys stand beside it, is told once: at the first of them.
+            continue
+        if path in outside:
+            todo = f"It belongs in '{dotted(outside[path])}': indent it, and what follows, by more."
+            yield _fault(model, path, detail)._replace(todo=todo)
+            continue
         if detail["type"] == "too_short" and path in around:
             # A list whose entries are wrong is not also too short.
             continue
@@ -42,6 +50,25 @@ def faults(model: type[BaseModel], details: Sequence[ErrorDetails]) -> Iterator[
             # A key that is there under a misspelt name is not also missing.
             continue
         yield _fault(model, path, detail)
+
+
+def _outside(model: type[BaseModel], known: Sequence[tuple[Path, ErrorDetails]]) -> dict[Path, Path]:
+    """Unknown keys that belong in a mapping right beside them that has no value: their indentation slipped."""
+    empty = [
+        path for path, detail in known if path and detail["input"] is None and detail["type"] != "missing"
+    ]
+    return {
+        path: home
+        for path, detail in known
+        if detail["type"] == "extra_forbidden"
+        for home in empty
+        if home[:-1] == path[:-1] and path[-1] in fields_at(model, home)
+    }
+
+
+def _before(outside: Mapping[Path, Path], path: Path) -> bool:
+    """Whether another key of the same mapping is told already."""
+    return next(first for first, home in outside.items() if home == outside[path]) != path
 
 
 def keys_of(detail: ErrorDetails) -> Path:
@@ -125,6 +152,9 @@ def _fault(model: type[BaseModel], path: Path, detail: ErrorDetails) -> Fault:
     meaning = field.description if field is not None else None
     if kind == "missing":
         return Fault(path, f"'{dotted(path)}' is missing", meaning, path)
+    if detail["input"] is None:
+        hint = "Write one." if field is not None and field.is_required() else "Write one, or remove the key."
+        return Fault(path, f"'{dotted(path)}' has no value", _sentences(hint, meaning), path)
     message, todo = _wrong(kind, dotted(path), detail, meaning)
     return Fault(path, message, todo, path)
 
@@ -161,8 +191,6 @@ _FALSE = {"no", "off", "n", "disabled", "false", "0"}
 
 def _wrong(kind: str, where: str, detail: ErrorDetails, meaning: str | None) -> tuple[str, str | None]:
     value, context = detail["input"], detail.get("ctx", {})
-    if value is None:
-        return f"'{where}' has no value", _sentences("Write one, or remove the key.", meaning)
     if kind in _WANTED:
         return f"'{where}' should be {_WANTED[kind]}, not {show(value)}", _sentences(
             _repair(kind, value), meaning
