@@ -18,10 +18,21 @@ from ai_how.spec.model import SiteSpec
 from ai_how.spec.parse import SiteFile
 from ai_how.spec.provenance import plain
 
-#: Lists of named things where the order counts: the first partition is the default one.
-ORDERED = (("clusters", "hpc", "slurm_config", "partitions"),)
-#: Lists of bare values where it counts: the first name server is asked first.
-SEQUENCES = ("dns",)
+#: Lists of named things whose order counts: the first partition is the default one, nodes and GPUs are dealt out from
+#: the first on, and Slurm's database is told its accounts and QOS in the file's order.
+ORDERED = frozenset(
+    {
+        "clusters.hpc.compute_nodes",
+        "clusters.hpc.compute_nodes.devices",
+        "clusters.hpc.slurm_config.partitions",
+        "clusters.hpc.slurm_config.qos",
+        "clusters.hpc.slurm_config.accounts",
+        "global.gpu_allocation.devices",
+        "global.gpu_allocation.demands",
+    }
+)
+#: Lists of bare values whose order counts, by their last key: the first name server is asked first.
+SEQUENCES = frozenset({"dns", "users", "qos", "preempt"})
 #: What a group of compute nodes without a name is called: its nodes are node01 and so on.
 UNNAMED = "node"
 _GROUPS = ("clusters", "hpc", "compute_nodes")
@@ -142,7 +153,7 @@ def _diff(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[Change]:
             yield Change(Kind.ADDED, (*path, key), new=_telling(new[key], (*path, key)))
         else:
             yield from _diff(old[key], new[key], (*path, key))
-    if path in ORDERED:
+    if ".".join(key_path(path)) in ORDERED:
         yield from _reordered(list(old), list(new), path)
 
 

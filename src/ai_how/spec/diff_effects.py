@@ -7,7 +7,7 @@ Restarting a daemon of Slurm ends no job.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ai_how.spec.diff import Change, Kind
@@ -104,6 +104,9 @@ def _gpu_workers(spec: SiteSpec) -> int:
 def _in_accounting(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:
     """QOS and accounts: which of them there are is told to slurmdbd, what a QOS limits to slurmctld."""
     path = key_path(change.path)
+    if change.kind is Kind.MOVED and not change.former:
+        told = ("slurmdbd", "slurmctld") if path == _QOS else ("slurmdbd",)
+        return replace(_restart(*told, more=" where they are told so in another order"), certain=False)
     listed = change.kind in (Kind.ADDED, Kind.REMOVED, Kind.RENAMED) and path in (_QOS, _ACCOUNTS)
     services = []
     if path[: len(_ACCOUNTS)] == _ACCOUNTS or listed:
