@@ -26,6 +26,7 @@ def client(door: Door) -> openai.OpenAI:
 
 def test_models(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["tiny"]
+    assert client.models.retrieve("tiny").created > 0
 
 
 def test_an_answer(client: openai.OpenAI) -> None:

@@ -161,6 +161,15 @@ def test_models_are_those_that_are_ready(site: Site) -> None:
     assert [card["id"] for card in site.ask("GET", "/v1/models").json()["data"]] == ["tiny"]
 
 
+def test_the_card_of_one_model(site: Site) -> None:
+    publish(site.endpoints, "b", model="org/model:1", job=8)
+    assert site.ask("GET", "/v1/models/tiny").json()["id"] == "tiny"
+    assert site.ask("GET", "/v1/models/org%2Fmodel:1").json()["id"] == "org/model:1"
+    assert error(site.ask("GET", "/v1/models/tinny")) == (404, "model_not_found", "gateway")
+    assert error(site.ask("GET", "/v1/models/..%2F..%2Fetc")) == (400, "invalid_request", "gateway")
+    assert error(site.ask("DELETE", "/v1/models/tiny")) == (404, "unknown_url", "gateway")
+
+
 def test_the_request_reaches_the_engine_byte_by_byte(site: Site) -> None:
     content = b'{ "model":"tiny","messages":[ ],"min_p":0.10, "x": {"y": null} }'
     answer = site.ask("POST", "/v1/chat/completions", content=content)

@@ -227,6 +227,13 @@ def test_vectors_come_in_the_order_of_their_texts() -> None:
     assert json.loads(Embedded("tiny", CLOCK, single=True).whole(raw)) == {"embedding": [1]}
 
 
+def test_an_event_without_an_end_is_not_kept_for_ever() -> None:
+    answering = Chat("tiny", CLOCK)
+    with pytest.raises(Malformed):
+        for _ in range(20):
+            answering.piece(b"x" * 1024 * 1024)
+
+
 def test_events_with_other_line_ends_and_fields() -> None:
     reader = EventReader()
     assert list(reader.feed(b"event: x\r\ndata:one\r\n\r\nda")) == ["one"]

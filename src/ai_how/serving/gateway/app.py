@@ -32,6 +32,7 @@ _LISTS: dict[str, Callable[[Sequence[Replica]], bytes]] = {
     "/api/tags": lambda ready: compact(tags(ready)),
     "/api/ps": lambda ready: compact(running(ready)),
 }
+_CARD = "/v1/models/"
 _ROUTES = {"/healthz": "GET"} | dict.fromkeys(_LISTS, "GET") | dict.fromkeys((*OPENAI, *ASKING), "POST")
 
 
@@ -101,6 +102,9 @@ class Gateway:
             await exchange.answer(200, b'{"status":"ok"}')
             return
         entry = self._authenticate(exchange)
+        if exchange.path.startswith(_CARD) and exchange.method == "GET":
+            await self._card(exchange, entry)
+            return
         if method is None:
             known = ", ".join(f"{verb} {path}" for path, verb in _ROUTES.items())
             raise Refusal(
@@ -131,20 +135,32 @@ class Gateway:
         live = plan.ready(self._endpoints.replicas(), self._clock.now(), self._config.stale_after)
         return tuple(replica for replica in live if entry.opens(replica.record.model))
 
+    def _judge(self, model: str, entry: TokenEntry, live: Sequence[Replica]) -> None:
+        """Raise the :class:`Refusal` of a model that cannot be asked, or not with this token."""
+        plan.check_name(model)
+        if not entry.opens(model):
+            # Before it is known whether there is such a model: that is not this token's to learn.
+            raise plan.not_allowed(model)
+        if not any(replica.record.model == model for replica in live):
+            raise plan.no_replica(model, self._endpoints.replicas(), live)
+
+    async def _card(self, exchange: Exchange, entry: TokenEntry) -> None:
+        live = self._ready(entry)
+        model = exchange.path.removeprefix(_CARD)
+        self._judge(model, entry, live)
+        exchange.model = model
+        card = next(card for card in plan.model_list(live).data if card.id == model)
+        await exchange.answer(200, card.model_dump_json().encode())
+
     async def _ask(self, exchange: Exchange, entry: TokenEntry) -> None:
         body = await exchange.body(self._config.body_limit)
         live = self._ready(entry)
-        served = {replica.record.model for replica in live}
         if exchange.path in OPENAI:
-            asked = openai(exchange.path, body, served)
+            asked = openai(exchange.path, body)
         else:
+            served = {replica.record.model for replica in live}
             asked = ollama(exchange.path, body, served, self._clock)
-        plan.check_name(asked.model)
-        if not entry.opens(asked.model):
-            # Before it is known whether there is such a model: that is not this token's to learn.
-            raise plan.not_allowed(asked.model)
-        if asked.model not in served:
-            raise plan.no_replica(asked.model, self._endpoints.replicas(), live)
+        self._judge(asked.model, entry, live)
         exchange.model = asked.model
         if asked.at_once is not None:
             await exchange.answer(200, asked.at_once)

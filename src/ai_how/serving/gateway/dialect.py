@@ -7,7 +7,6 @@ API is translated, both ways, by a dialect of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -86,7 +85,7 @@ OPENAI: dict[str, type[ChatRequest | CompletionRequest | EmbeddingsRequest | Res
 }
 
 
-def openai(path: str, body: bytes, served: Container[str]) -> Asked:
+def openai(path: str, body: bytes) -> Asked:
     """A request in OpenAI's words. Raises :class:`Refusal`."""
     request = parse(body, OPENAI[path])
     return Asked(request.model, path, body, Unchanged(), stream=bool(getattr(request, "stream", False)))

@@ -33,13 +33,20 @@ def candidates(
     return tuple(sorted((replica for replica in replicas if replica.record.model == model), key=order))
 
 
-def model_list(replicas: Iterable[Replica]) -> ModelList:
-    """The models that can be asked, by name."""
-    since: dict[str, float] = {}
-    for replica in replicas:
+def since(replicas: Iterable[Replica]) -> dict[str, float]:
+    """The models that can be asked, by name, and when the oldest replica of each became ready."""
+    found: dict[str, float] = {}
+    for replica in sorted(replicas, key=lambda one: one.record.model):
         record = replica.record
-        since[record.model] = min(record.started, since.get(record.model, record.started))
-    return ModelList(data=tuple(ModelCard(id=name, created=int(since[name])) for name in sorted(since)))
+        found[record.model] = min(record.started, found.get(record.model, record.started))
+    return found
+
+
+def model_list(replicas: Iterable[Replica]) -> ModelList:
+    """The models that can be asked, in OpenAI's shape."""
+    return ModelList(
+        data=tuple(ModelCard(id=name, created=int(started)) for name, started in since(replicas).items())
+    )
 
 
 def check_name(model: str) -> None:

@@ -64,7 +64,7 @@ class _Answer(ABC):
     def piece(self, chunk: bytes) -> bytes:
         try:
             return b"".join(self._event(data) for data in self._events.feed(chunk) if not self._done)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise Malformed("an event of another shape") from error
 
     def end(self) -> bytes:

@@ -7,27 +7,20 @@ from typing import Any
 
 from ai_how.serving.gateway.model import Replica
 from ai_how.serving.gateway.ollama.answer import details, stamp
+from ai_how.serving.gateway.plan import since
 
 #: The version of Ollama whose API is spoken here; clients compare it to learn what they may ask.
 VERSION = "0.12.0"
 
 
 def tags(replicas: Iterable[Replica]) -> dict[str, Any]:
-    """The answer of ``/api/tags``: each model once, since its oldest replica became ready."""
-    return {"models": [_entry(name, started) for name, started in _models(replicas)]}
+    """The answer of ``/api/tags``."""
+    return {"models": [_entry(name, started) for name, started in since(replicas).items()]}
 
 
 def running(replicas: Iterable[Replica]) -> dict[str, Any]:
     """The answer of ``/api/ps``. It names no time of unloading: Slurm's time limit decides, not the client."""
-    return {"models": [_entry(name, started) | {"size_vram": 0} for name, started in _models(replicas)]}
-
-
-def _models(replicas: Iterable[Replica]) -> list[tuple[str, float]]:
-    since: dict[str, float] = {}
-    for replica in replicas:
-        record = replica.record
-        since[record.model] = min(record.started, since.get(record.model, record.started))
-    return sorted(since.items())
+    return {"models": [_entry(name, started) | {"size_vram": 0} for name, started in since(replicas).items()]}
 
 
 def _entry(name: str, started: float) -> dict[str, Any]:
