@@ -108,43 +108,56 @@ def _pin(slot: Slot, number: int) -> Slot:
     )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A state, what it holds by profile, its places, and how large a slice could still be placed beside it."""
+
+    state: State
+    counts: Mapping[str, int]
+    held: frozenset[tuple[str, int]]
+    places: frozenset[tuple[int, str]]
+    value: int
+
+
 @lru_cache(maxsize=512)
-def measured(
-    kind: Kind, allowed: tuple[Profile, ...], relevant: tuple[Profile, ...]
-) -> tuple[tuple[State, Mapping[str, int], int], ...]:
-    """Every state with what it holds and how large a slice could still be placed, those that leave most room first."""
+def measured(kind: Kind, allowed: tuple[Profile, ...], relevant: tuple[Profile, ...]) -> tuple[Measured, ...]:
+    """Every state of these profiles, those that leave most room first."""
     found = []
     for state in states(kind, relevant):
         room = tuple(-len(free_starts(kind, state, profile)) for profile in reversed(allowed))
         value = max((worth(p) for p, free in zip(reversed(allowed), room, strict=True) if free), default=0)
         order = (-value, room, tuple((-start, profile.name) for start, profile in state))
-        found.append((order, (state, dict(Counter(profile.name for _, profile in state)), value)))
+        counts = dict(Counter(profile.name for _, profile in state))
+        places = frozenset((start, profile.name) for start, profile in state)
+        found.append((order, Measured(state, counts, frozenset(counts.items()), places, value)))
     found.sort(key=lambda row: row[0])
     return tuple(row for _, row in found)
 
 
 def patterns(
-    device: Device, relevant: tuple[Profile, ...], slots: Sequence[Slot], caps: Mapping[str, int]
+    device: Device,
+    relevant: tuple[Profile, ...],
+    slots: Sequence[Slot],
+    caps: Mapping[str, int],
+    must: frozenset[tuple[int, str]],
 ) -> Iterator[Pattern]:
     """The states of a device that differ in what they hold, each in the arrangement that leaves most room.
 
-    ``caps`` are the most slices of each profile that anybody could take.
+    ``caps`` are the most slices of each profile that anybody could take; ``must`` are places that are not given up.
     """
-    numbers = {(slot.start, slot.profile): number for number, slot in enumerate(slots)}
     seen = set()
-    for state, counts, value in measured(device.kind, profiles_of(device), relevant):
-        if any(count > caps[name] for name, count in counts.items()):
+    for end in measured(device.kind, profiles_of(device), relevant):
+        if not must <= end.places or any(count > caps[name] for name, count in end.held):
             continue
-        there = frozenset(
-            numbers[start, profile.name] for start, profile in state if (start, profile.name) in numbers
-        )
-        key = (frozenset(counts.items()), there)
-        if key not in seen:
-            seen.add(key)
-            yield Pattern(state, counts, there, value if state else empty_worth(device))
+        there = frozenset(n for n, slot in enumerate(slots) if (slot.start, slot.profile) in end.places)
+        if (end.held, there) not in seen:
+            seen.add((end.held, there))
+            value = end.value if end.state else empty_worth(device)
+            yield Pattern(end.state, end.counts, there, value)
     if caps[WHOLE]:
-        there = frozenset({numbers[ALL, WHOLE]} if (ALL, WHOLE) in numbers else ())
-        yield Pattern((), {WHOLE: 1}, there, 0)
+        there = frozenset(n for n, slot in enumerate(slots) if slot.profile == WHOLE)
+        if must <= {(slots[n].start, WHOLE) for n in there}:
+            yield Pattern((), {WHOLE: 1}, there, 0)
 
 
 def groups(
@@ -177,11 +190,11 @@ def _group(alike: tuple[Device, ...], slots: tuple[Slot, ...], asks: Sequence[As
             caps[slot.profile] += 1
     allowed = profiles_of(device)
     relevant = tuple(profile for profile in device.kind.profiles if caps[profile.name])
-    must = frozenset(number for number, slot in enumerate(slots) if quiet and slot.running)
+    must = frozenset((slot.start, slot.profile) for slot in slots if quiet and slot.running)
     kept = tuple(
         pattern
-        for pattern in patterns(device, relevant, slots, caps)
-        if must <= pattern.slots and _only_held(pattern, slots, allowed)
+        for pattern in patterns(device, relevant, slots, caps, must)
+        if _only_held(pattern, slots, allowed)
     )
     return Group(alike, slots, goods, kept)
 
