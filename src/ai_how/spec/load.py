@@ -89,11 +89,13 @@ class _Walk:
         found = []
         for key, mark, inner in entries:
             below = (*path, key)
-            scalar_or_item = mark is None or (inner.keys is None and inner.items is None)
-            at = inner.mark if scalar_or_item else mark
             at_key = (mark.line + 1, mark.column + 1) if mark is not None else None
-            self.positions[below] = Position(at.line + 1, at.column + 1, at_key)
-            found.append(self.plain(inner, below))
+            is_scalar = inner.keys is None and inner.items is None
+            if at_key is None or is_scalar:
+                self.positions[below] = Position(inner.mark.line + 1, inner.mark.column + 1, at_key)
+            else:
+                self.positions[below] = Position(*at_key, at_key)
+            found.append(inner.value if is_scalar else self.plain(inner, below))
         return found if node.keys is None else dict(zip((key for key, _, _ in entries), found, strict=True))
 
     def _too_much(self, node: Node) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import Annotated, Any
 
@@ -100,6 +101,7 @@ def _range(value: str) -> str:
     return value
 
 
+@lru_cache(maxsize=4096)
 def bounds(text: str) -> tuple[int, int]:
     """First and last address of a range, as numbers.
 
