@@ -6,8 +6,7 @@ import asyncio
 import gc
 import time
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from ai_how.bench.connection import Pool
 from ai_how.bench.exchange import Exchange
@@ -43,7 +42,8 @@ class Drive:
         self._more = True
         self._failures = 0
         self._last_good = time.monotonic()
-        self._over: asyncio.Future[str | None] = self._loop.create_future()
+        self._why: str | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
         self._again: Callable[[Exchange], None] | None = None
 
     async def open(self, schedule: array[float]) -> Taken:
@@ -52,6 +52,7 @@ class Drive:
         requests = [self._work.request(index) for index in range(len(schedule))]
         await self._pool.warm(self._work.connections)
         self._progress.intended = len(schedule)
+        _collect()
         base = time.monotonic() + _LEAD
         following = 0
 
@@ -79,6 +80,7 @@ class Drive:
     async def closed(self, clients: int, seconds: float) -> Taken:
         """``clients`` that each send the next request when they have their answer. Raises like :meth:`open`."""
         await self._pool.warm(clients)
+        _collect()
         base = time.monotonic()
         end = base + seconds
 
@@ -104,23 +106,24 @@ class Drive:
         """End early, for that reason; what is under way gets a moment to come back."""
         if self._more or self._left:
             self._more = False
+            self._why = why
             self._pool.drop_waiting()
-            self._loop.call_later(_GRACE, self._finish, why)
+            self._loop.call_later(_GRACE, self._finish)
 
     async def _run(self, base: float, end: float | None) -> Taken:
         cpu = time.process_time()
         ticker = self._loop.call_later(_TELL, self._tick, base)
+        if end is not None:
+            self._loop.call_at(self._loop.time() + end - time.monotonic(), self._settle_closed)
         try:
-            with _no_collector():
-                if end is not None:
-                    self._loop.call_at(self._loop.time() + end - time.monotonic(), self._settle_closed)
-                stopped = await self._over
+            await self._over
         finally:
+            gc.enable()
             ticker.cancel()
             self._pool.close()
         seconds = max(time.monotonic() - base, 1e-9)
         exchanges = [one for one in self._all if one.done or one.error]
-        return Taken(exchanges, base, seconds, (time.process_time() - cpu) / seconds, stopped)
+        return Taken(exchanges, base, seconds, (time.process_time() - cpu) / seconds, self._why)
 
     def _submit(self, due: float, now: float, request: bytes) -> None:
         exchange = self._work.exchange(due)
@@ -153,11 +156,11 @@ class Drive:
 
     def _settle(self) -> None:
         if not self._more and not self._left:
-            self._finish(None)
+            self._finish()
 
-    def _finish(self, why: str | None) -> None:
+    def _finish(self) -> None:
         if not self._over.done():
-            self._over.set_result(why)
+            self._over.set_result(None)
 
     def _tick(self, base: float) -> None:
         if self._heard is not None and not self._over.done():
@@ -167,12 +170,7 @@ class Drive:
             self._loop.call_later(_TELL, self._tick, base)
 
 
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """No garbage collection while it is measured: a pause of the generator's would be read as one of the target's."""
+def _collect() -> None:
+    """Collect garbage now and not while it is measured: a pause of ours would be read as one of the target's."""
     gc.collect()
     gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
