@@ -14,6 +14,7 @@ from ai_how.spec.model import SiteSpec
 
 _GPUS: Path = ("global", "gpu_allocation")
 CLUSTERS = ("hpc", "cloud")
+SHARES = ("mig_slices", "whole_gpus")
 
 
 def devices(spec: SiteSpec) -> Iterator[Found]:
@@ -52,16 +53,8 @@ def profiles(spec: SiteSpec) -> Iterator[Found]:
 def strategy(spec: SiteSpec) -> Iterator[Found]:
     """What is asked for agrees with the strategy, and there are as many devices as are asked for whole."""
     asked = _allocation(spec)
-    for key, contrary in (("mig_slices", "whole"), ("whole_gpus", "mig")):
-        if asked.strategy != contrary:
-            continue
-        what = "slices" if key == "mig_slices" else "whole devices"
-        for cluster in CLUSTERS:
-            if getattr(getattr(asked, key), cluster):
-                yield _against((*_GPUS, key, cluster), what, contrary)
-        for index, demand in enumerate(asked.demands):
-            if demand.whole == (key == "whole_gpus"):
-                yield _against((*_GPUS, "demands", index), what, contrary)
+    if asked.strategy != "hybrid":
+        yield from _against(asked, "slices" if asked.strategy == "whole" else "whole devices")
     yield from _none_for_slices(asked)
     whole = asked.whole_gpus.hpc + asked.whole_gpus.cloud
     demanded = sum(demand.count for demand in asked.demands if demand.whole)
@@ -80,12 +73,23 @@ def strategy(spec: SiteSpec) -> Iterator[Found]:
         )
 
 
-def _against(path: Path, what: str, strategy: str) -> Found:
-    return (
-        path,
-        f"{what} are asked for, and the strategy '{strategy}' gives out none",
-        "Write `strategy: hybrid`, or ask for none.",
-    )
+def _against(asked: GpuAllocation, what: str) -> Iterator[Found]:
+    """What the strategy does not give out; where several ask for it, it is the strategy that is told of, once."""
+    key = "mig_slices" if what == "slices" else "whole_gpus"
+    paths: list[Path] = [
+        (*_GPUS, key, cluster) for cluster in CLUSTERS if getattr(getattr(asked, key), cluster)
+    ]
+    paths += [
+        (*_GPUS, "demands", index)
+        for index, demand in enumerate(asked.demands)
+        if demand.whole == (key == "whole_gpus")
+    ]
+    todo = "Write `strategy: hybrid`, or ask for none."
+    if len(paths) == 1:
+        yield paths[0], f"{what} are asked for, and the strategy '{asked.strategy}' gives out none", todo
+    elif paths:
+        message = f"the strategy '{asked.strategy}' gives out no {what}, and {len(paths)} places ask for them"
+        yield (*_GPUS, "strategy"), message, todo
 
 
 def _none_for_slices(asked: GpuAllocation) -> Iterator[Found]:
@@ -108,12 +112,19 @@ def demands(spec: SiteSpec) -> Iterator[Found]:
     asked = _allocation(spec)
     by_id = {device.id: device for device in asked.devices}
     names: set[str] = set()
+    nodes = targets(spec)
+    told = {cluster for cluster in CLUSTERS if any(getattr(getattr(asked, key), cluster) for key in SHARES)}
     for index, demand in enumerate(asked.demands):
         path = (*_GPUS, "demands", index)
         if demand.name in names:
             yield (*path, "name"), f"two demands have the name '{demand.name}'", "Give each its own."
         names.add(demand.name)
-        yield from _target(spec, demand, path)
+        cluster = demand.for_.partition(".")[0]
+        if nodes.get(cluster, 1) or cluster not in told:
+            yield from _target(spec, demand, path)
+        if not nodes.get(cluster, 1):
+            # That a whole cluster takes no GPUs is told once, here or where its share is.
+            told.add(cluster)
         if demand.device is None:
             continue
         device = by_id.get(demand.device)
@@ -176,7 +187,7 @@ def takers(spec: SiteSpec) -> Iterator[Found]:
         return
     for cluster in CLUSTERS:
         groups = list(_gpu_groups(spec, cluster))
-        shares = {key: getattr(getattr(asked, key), cluster) for key in ("mig_slices", "whole_gpus")}
+        shares = {key: getattr(getattr(asked, key), cluster) for key in SHARES}
         key = next((key for key, count in shares.items() if count), None)
         if key is not None and not groups:
             what = {"mig_slices": "slice", "whole_gpus": "whole device"}[key] + (

@@ -93,6 +93,7 @@ CHECKS = (
         (
             *_each(f"{_GPUS}.demands.*", "name", "for", "whole", "count", "device"),
             *_each(f"{_GPUS}.devices.*", "id", "mig_capable"),
+            *_SHARES,
             *_groups("name", "gpu_enabled"),
             f"{_WORKERS}.*.gpu_enabled",
         ),
