@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ai_how.errors import CouldNotTell
 from ai_how.gpu.catalogue import kind_of
 from ai_how.gpu.model import Conflict, Demand, Device, Held, Placement, Slice
 from ai_how.gpu.plan import place
@@ -201,3 +202,9 @@ def test_on_several_devices_it_says_how_much_of_it_fits() -> None:
         "a (4 of 3g.40gb) and b (3 of 4g.40gb) ask for 7 slices together; "
         "at most 6 of them fit on GPU-0, GPU-1 and GPU-2"
     )
+
+
+def test_a_slice_that_its_card_cannot_have_is_not_planned_around() -> None:
+    card = Device("GPU-0", A100, held=(running(0, "3g.39gb", "x"),))
+    with pytest.raises(CouldNotTell, match=r"GPU-0 holds a slice 3g\.39gb, and a100-80 has no such profile"):
+        place([card], [Demand("a", "x", profile="1g.10gb")])

@@ -19,7 +19,7 @@ from ai_how.gpu.repartition import repartition
 
 KINDS = ("a30", "a100-40", "a100-80", "h100-94", "rtx-pro-6000", "l40")
 NAMES = sorted({profile.name for key in KINDS for profile in KIND[key].profiles})
-SOME = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+SOME = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @st.composite

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ai_how.errors import CouldNotTell
 from ai_how.gpu.ask import Ask, gather, holdings
 from ai_how.gpu.conflict import bare, conflict
 from ai_how.gpu.deal import placement
@@ -31,9 +32,18 @@ def place(devices: Sequence[Device], demands: Sequence[Demand]) -> Placement | C
     6. as many slices as can be stay with the consumer that has them, then stay at all.
 
     The same input has the same answer, and what was placed and is held stays. Slices that nobody uses, and those whose
-    consumer neither asks nor runs, are in nobody's way. Raises CouldNotTell when the solver has no answer.
+    consumer neither asks nor runs, are in nobody's way.
+
+    Raises CouldNotTell for a held slice of a profile that its kind does not have, and when the solver has no answer.
     """
     asked = [demand for demand in demands if demand.count > 0]
+    for device in devices:
+        strange = [h.slice.profile for h in device.held if device.kind.profile(h.slice.profile) is None]
+        if strange:
+            raise CouldNotTell(
+                f"{device.id} holds a slice {strange[0]}, and {device.kind.key} has no such profile",
+                todo="Take its profiles from NVML, or correct the inventory.",
+            )
     found = _attempt(devices, asked, apart=False)
     if found is None and any(running for held in holdings(devices).values() for *_, running in held):
         found = _attempt(devices, asked, apart=True)

@@ -13,10 +13,14 @@ from ai_how.gpu.model import Demand, Device, Profile
 
 def why(devices: Sequence[Device], demands: Sequence[Demand], fitting: int) -> str:
     """Why these demands, the fewest that conflict, cannot be met on ``devices``; ``fitting`` units of them could be."""
-    nowhere = [demand for demand in demands if not _takers(devices, demand)]
+    alike = {
+        (demand.profile, demand.at_least, demand.whole, demand.kind, demand.device, demand.start): demand
+        for demand in reversed(demands)
+    }
+    nowhere = [demand for demand in demands if demand in alike.values() and not _takers(devices, demand)]
     if nowhere:
         return _nowhere(devices, nowhere[0])
-    takers = [device for device in devices if any(good(demand, device) for demand in demands)]
+    takers = [device for device in devices if any(good(demand, device) for demand in alike.values())]
     if len(takers) == 1:
         return _on_one(takers[0], demands, only=len(devices) > 1)
     return _on_many(takers, demands, fitting)
