@@ -19,8 +19,9 @@ from ai_how.gpu.pattern import groups
 from ai_how.gpu.solve import GREATEST, LEAST, Model
 from ai_how.gpu.words import why
 
-#: So many largest choices at most; past that a set is made small by leaving out one demand after another.
-PATIENCE = 64
+#: So many largest choices at most, for up to so many demands and for more; past that a set is made small by leaving out
+#: one demand after another.
+PATIENCE, MANY, HASTE = 64, 100, 16
 #: How many demands of each sort are chosen.
 Choice = tuple[int, ...]
 
@@ -83,7 +84,7 @@ class _Sorts:
     def smallest(self) -> list[int]:
         """The places of the fewest demands that cannot stand together."""
         feasible: list[Choice] = []
-        for _ in range(PATIENCE):
+        for _ in range(PATIENCE if sum(self.most) <= MANY else HASTE):
             choice = self._outside(feasible)
             larger = self._grow(choice)
             if larger is None:
