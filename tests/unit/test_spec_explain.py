@@ -25,7 +25,7 @@ def test_a_key_with_its_value_and_the_line_that_said_so() -> None:
     assert (found.key.kind, found.key.default) == ("time", "24:00:00")
     [value] = found.values
     assert (value.value, value.origin) == ("24:00:00", "cluster.yaml:24:21")
-    assert found.link == "reference/cluster-yaml/#clusters-hpc-slurm_config"
+    assert found.link == "reference/cluster-yaml.html#clusters-hpc-slurm_config"
     assert 'max_job_time: "24:00:00"' in found.examples
 
 

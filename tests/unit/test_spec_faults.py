@@ -6,12 +6,16 @@ further edits that the fault needs. The sign « in ``new``, or in ``at``, stands
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import json
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -23,6 +27,7 @@ from ai_how.spec.check import Check
 
 FOLDER = Path(__file__).parent / "faults"
 BASE = (FOLDER / "base.yaml").read_text(encoding="utf-8")
+DATA = yaml.safe_load(BASE)
 SIGN = "«"
 
 
@@ -123,6 +128,51 @@ def test_faults_that_do_not_touch_each_other_are_all_told_at_once() -> None:
     assert together > 100
 
 
+def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in the file."""
+    for key, inner in (
+        data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    ):
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def changed(path: tuple[Any, ...]) -> Iterator[str]:
+    """The base with one value taken away, emptied, or made another of its kind."""
+    for change in ("remove", "empty", "other"):
+        data = copy.deepcopy(DATA)
+        holder = data
+        for part in path[:-1]:
+            holder = holder[part]
+        value = holder[path[-1]]
+        if change == "remove":
+            del holder[path[-1]]
+        elif change == "empty":
+            holder[path[-1]] = None
+        else:
+            holder[path[-1]] = (
+                not value
+                if isinstance(value, bool)
+                else value + 1
+                if isinstance(value, int)
+                else f"{value}x"[:40]
+            )
+        yield json.dumps(data)
+
+
+@pytest.mark.parametrize("part", ["metadata", "global", "clusters", "security", "monitoring", "backup"])
+def test_one_change_is_answered_with_one_message_at_most(part: str) -> None:
+    for path in places(DATA):
+        # Without its list of QOS, two that are named elsewhere are missing.
+        if path[0] != part or path == ("clusters", "hpc", "slurm_config", "qos"):
+            continue
+        for text in changed(path):
+            try:
+                parse(text)
+            except SpecError as error:
+                assert len(error.problems) == 1, (path, [problem.message for problem in error.problems])
+
+
 def generated() -> ModuleType:
     found = importlib.util.spec_from_file_location(
         "docs_generate", Path(__file__).parents[2] / "docs/generate.py"
@@ -135,8 +185,8 @@ def generated() -> ModuleType:
 
 def anchors() -> frozenset[str]:
     page = generated().cluster_yaml()
-    return frozenset(["reference/cluster-yaml/", *(
-        f"reference/cluster-yaml/#{anchor}" for anchor in re.findall(r"\{#(\S+)\}", page)
+    return frozenset(["reference/cluster-yaml.html", *(
+        f"reference/cluster-yaml.html#{anchor}" for anchor in re.findall(r"\{#(\S+)\}", page)
     )])  # fmt: skip
 
 

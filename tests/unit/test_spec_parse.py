@@ -152,7 +152,7 @@ def test_checks_of_rooms_above_are_told_together_with_the_files_own() -> None:
         parse(SMALLEST, also=(counts,))
     (problem,) = caught.value.problems
     assert (problem.where, problem.todo) == ("cluster.yaml:5:28", "Take another.")
-    assert problem.link == "reference/cluster-yaml/#clusters-hpc-compute_nodes"
+    assert problem.link == "reference/cluster-yaml.html#clusters-hpc-compute_nodes"
     with pytest.raises(SpecError) as caught:
         parse(edited("count: 2", "count: two"), also=(narrow,))
     assert "whole number" in caught.value.problems[0].message and len(caught.value.problems) == 1

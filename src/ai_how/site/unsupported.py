@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 _HPC: Path = ("clusters", "hpc")
 _CLOUD: Path = ("clusters", "cloud")
 _SLURM: Path = (*_HPC, "slurm_config")
-_TODO = "Leave it out until then, or ask for the provider local: `ai-how explain {}` tells what it means."
+_TODO = "Leave it out until then; `ai-how explain {}` tells what it means."
 
 
 def problems(file: SiteFile) -> Iterator[Problem]:
