@@ -81,6 +81,13 @@ def test_asking_for_nothing_loads_the_model(client: ollama.Client) -> None:
     assert client.chat("tiny").done_reason == "load"
 
 
+def test_a_model_that_is_served_need_not_be_pulled(client: ollama.Client) -> None:
+    assert client.pull("tiny").status == "success"
+    assert [one.status for one in client.pull("tiny", stream=True)] == ["success"]
+    with pytest.raises(ollama.ResponseError, match="does not exist"):
+        client.pull("llama3")
+
+
 def test_embed(client: ollama.Client) -> None:
     both = client.embed("tiny", ["hi", "you"])
     assert [len(vector) for vector in both.embeddings] == [32, 32] and both.prompt_eval_count
@@ -111,6 +118,17 @@ def test_a_schema_binds_the_real_engine(door: Door) -> None:
     schema = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
     answer = client.chat("tiny", SAID, format=schema, options={"num_predict": 60})
     assert set(json.loads(answer.message.content or "")) == {"yes"}
+
+
+def test_content_types_are_ollamas(fake_door: Door) -> None:
+    headers = {"authorization": f"Bearer {fake_door.token}"}
+    for path, stream, kind in (
+        ("chat", True, "application/x-ndjson"), ("chat", False, "application/json"),
+        ("generate", True, "application/x-ndjson"), ("embed", None, "application/json"),
+    ):  # fmt: skip
+        body = {"model": "tiny", "messages": SAID, "prompt": "", "input": "hi", "stream": stream}
+        answer = httpx.post(f"{fake_door.url}/api/{path}", headers=headers, json=body, trust_env=False)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
 
 
 def test_the_version(fake_door: Door) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from ai_how.serving.fit import Need
 from ai_how.serving.replicas import Phase, ReplicaWanted, plan
 from ai_how.wire import EndpointRecord
 
@@ -95,8 +96,13 @@ def test_silence_of_slurm_concludes_nothing() -> None:
 
 
 def test_memory_grows_with_the_model() -> None:
-    assert plan.memory_for(0) == "512M"
-    assert plan.memory_for(4 * 2**30) == "5632M"
+    assert plan.memory_for(0, None) == "512M"
+    assert plan.memory_for(4 * 2**30, None) == "5632M"
+
+
+def test_a_long_context_is_asked_for_too() -> None:
+    needed = Need(weights=4 * 2**30, cache=16 * 2**30, compute=2**30, runtime=1)
+    assert plan.memory_for(4 * 2**30, needed) == "24167M"
 
 
 def test_what_a_target_means() -> None:

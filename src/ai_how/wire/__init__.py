@@ -1,6 +1,6 @@
 """Types that travel between a client, the gateway and the replicas. Pure: no input, no output."""
 
-from ai_how.wire.endpoint import RECORD_VERSION, EndpointRecord
+from ai_how.wire.endpoint import MODEL_NAME, RECORD_VERSION, EndpointRecord
 from ai_how.wire.openai import (
     ChatMessage,
     ChatRequest,
@@ -15,6 +15,7 @@ from ai_how.wire.openai import (
 )
 
 __all__ = [
+    "MODEL_NAME",
     "RECORD_VERSION",
     "ChatMessage",
     "ChatRequest",

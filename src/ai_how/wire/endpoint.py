@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 RECORD_VERSION: Literal["1.0"] = "1.0"
+#: What may name a model that is served.
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"
 
 
 class EndpointRecord(BaseModel):

@@ -92,6 +92,12 @@ class OllamaEmbeddings(OllamaRequest):
     prompt: str
 
 
+class OllamaPull(OllamaRequest):
+    """``POST /api/pull``."""
+
+    stream: bool | None = None
+
+
 class OllamaError(BaseModel):
     """The body of every answer whose status is 400 or more, and the last line of a stream that failed.
 

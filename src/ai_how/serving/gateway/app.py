@@ -18,7 +18,7 @@ from ai_how.serving.gateway.endpoints import EndpointFolder, EndpointSource
 from ai_how.serving.gateway.exchange import ClientGone, Exchange, Message, Receive, Send
 from ai_how.serving.gateway.model import GatewayConfig, Refusal, Replica
 from ai_how.serving.gateway.ollama import ASKING, VERSION, ollama, running, tags
-from ai_how.serving.gateway.relay import Relay
+from ai_how.serving.gateway.relay import JSON, Relay
 from ai_how.serving.gateway.upstream import Upstream
 
 log = logging.getLogger("ai_how.gateway")
@@ -163,7 +163,8 @@ class Gateway:
         self._judge(asked.model, entry, live)
         exchange.model = asked.model
         if asked.at_once is not None:
-            await exchange.answer(200, asked.at_once)
+            stream_type = asked.answering.stream_type if asked.stream else None
+            await exchange.answer(200, asked.at_once, stream_type or JSON)
         else:
             await exchange.while_connected(self._relay.pass_on(exchange, asked, live))
 

@@ -23,10 +23,13 @@ class Malformed(Exception):
 
 
 class Answering(Protocol):
-    """Puts one answer into the client's words. ``content_type`` is None where the engine's own stands."""
+    """Puts one answer into the client's words.
+
+    ``stream_type`` is the content type of a stream; None where nothing is translated and the engine's own stands.
+    """
 
     @property
-    def content_type(self) -> str | None: ...
+    def stream_type(self) -> str | None: ...
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer. Raises :class:`Malformed`."""
@@ -48,7 +51,7 @@ class Answering(Protocol):
 class Unchanged:
     """OpenAI's answers, which need no translation."""
 
-    content_type = None
+    stream_type = None
 
     def whole(self, body: bytes) -> bytes:
         return body

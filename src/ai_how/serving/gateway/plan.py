@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from ai_how.serving.gateway.model import Refusal, Replica
-from ai_how.serving.replicas.model import MODEL_NAME
-from ai_how.wire import ModelCard, ModelList
+from ai_how.wire import MODEL_NAME, ModelCard, ModelList
 
 
 def ready(replicas: Iterable[Replica], now: float, stale_after: float) -> tuple[Replica, ...]:

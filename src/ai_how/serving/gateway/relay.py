@@ -19,6 +19,7 @@ log = logging.getLogger("ai_how.gateway")
 # More would let one request that kills its engine go round and kill them all.
 _TRIES = 3
 _BUSY_STATUSES = (502, 503)
+JSON = "application/json"
 
 
 class Relay:
@@ -68,11 +69,11 @@ async def _send(exchange: Exchange, answer: Answer, asked: Asked) -> None:
         body = asked.answering.whole(await answer.read())
     except Malformed as error:
         raise _malformed(exchange, error) from error
-    await exchange.answer(answer.status, body, asked.answering.content_type or answer.content_type)
+    await exchange.answer(answer.status, body, JSON if asked.answering.stream_type else answer.content_type)
 
 
 async def _stream(exchange: Exchange, answer: Answer, answering: Answering) -> None:
-    content_type = answering.content_type or answer.content_type
+    content_type = answering.stream_type or answer.content_type
     no_buffer = (b"x-accel-buffering", b"no")
     begun = False
     try:

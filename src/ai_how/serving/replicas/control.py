@@ -15,9 +15,9 @@ from ai_how.errors import AiHowError, JobFailed, NotFound, TimedOut
 from ai_how.run import Clock, SystemClock, wait_until
 from ai_how.security import read_private, write_private
 from ai_how.serving.engines import Engine, ServeRequest
+from ai_how.serving.fit import Need, need, read_shape
 from ai_how.serving.replicas import plan, render
 from ai_how.serving.replicas.model import (
-    MODEL_NAME,
     JobFacts,
     Phase,
     ReplicaResources,
@@ -25,7 +25,7 @@ from ai_how.serving.replicas.model import (
     ReplicaWanted,
     Submitter,
 )
-from ai_how.wire import EndpointRecord
+from ai_how.wire import MODEL_NAME, EndpointRecord
 
 _LAUNCHER = Path(__file__).parent.parent / render.LAUNCHER
 _TAIL_LINES = 25
@@ -88,7 +88,9 @@ class Replicas:
         self._check(request, engine)
         request = replace(request, path=request.path.resolve(), threads=resources.cpus)
         if resources.memory is None:
-            resources = replace(resources, memory=plan.memory_for(request.path.stat().st_size))
+            resources = replace(
+                resources, memory=plan.memory_for(request.path.stat().st_size, _need(request))
+            )
         nonce = secrets.token_hex(12)
         name = render.job_name(request.model)
         folder = self._folders.replicas / nonce
@@ -276,6 +278,14 @@ class Replicas:
     def _forget(self, wanted: ReplicaWanted) -> None:
         (self._folders.wanted / f"{wanted.nonce}.json").unlink(missing_ok=True)
         shutil.rmtree(self._folders.replicas / wanted.nonce, ignore_errors=True)
+
+
+def _need(request: ServeRequest) -> Need | None:
+    """What the model needs; None when its file does not tell."""
+    try:
+        return need(read_shape(request.path), request.context, request.slots, gpu=False)
+    except AiHowError:
+        return None
 
 
 def _lost(status: ReplicaStatus) -> JobFailed:

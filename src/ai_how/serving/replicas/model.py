@@ -10,9 +10,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_how.wire import EndpointRecord
-
-MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"
+from ai_how.wire import MODEL_NAME, EndpointRecord
 
 
 class JobFacts(Protocol):
@@ -56,7 +54,7 @@ class Submitter(Protocol):
 class ReplicaResources:
     """What one replica asks of Slurm, in Slurm's own words (``gres``: ``gpu:a100:1``).
 
-    Without ``memory`` the size of the model's file decides.
+    Without ``memory`` what the model needs at its context decides.
     """
 
     cpus: int = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from ai_how.serving.fit import Need
 from ai_how.serving.replicas.model import JobFacts, Phase, ReplicaStatus, ReplicaWanted
 from ai_how.wire import EndpointRecord
 
@@ -93,10 +94,14 @@ def stale(records: Iterable[EndpointRecord], jobs: Sequence[JobFacts]) -> tuple[
     return tuple(record for record in records if record.job_id not in alive)
 
 
-def memory_for(size: int) -> str:
-    """The memory for a model whose file has ``size`` bytes, as Slurm reads it: the weights, a quarter for the
-    context, and 512 MiB for the engine itself."""
-    return f"{512 + math.ceil(size * 1.25 / 2**20)}M"
+def memory_for(size: int, needed: Need | None) -> str:
+    """The memory to ask of Slurm for a model whose file has ``size`` bytes.
+
+    512 MiB for the engine and its libraries, and what the model needs with a tenth on top; where its file does not tell
+    that, the weights and a quarter for the context.
+    """
+    told = (needed.weights + needed.cache + needed.compute) * 1.1 if needed else size * 1.25
+    return f"{512 + math.ceil(told / 2**20)}M"
 
 
 def select(replicas: Iterable[ReplicaWanted], target: str) -> tuple[ReplicaWanted, ...]:

@@ -13,7 +13,7 @@ from ai_how.serving.gateway.dialect import Malformed, compact
 from ai_how.serving.gateway.model import Refusal
 from ai_how.wire.events import DONE, EventReader
 
-JSON, NDJSON = "application/json", "application/x-ndjson"
+NDJSON = "application/x-ndjson"
 Facts = dict[str, Any]
 
 
@@ -25,7 +25,7 @@ def stamp(seconds: float) -> str:
 class _Answer(ABC):
     """What whole answers and streams of chat and generate have in common."""
 
-    content_type = NDJSON
+    stream_type = NDJSON
 
     def __init__(self, model: str, clock: Clock) -> None:
         self._model = model
@@ -155,7 +155,7 @@ class Generate(_Answer):
 class _Whole:
     """An answer that never streams."""
 
-    content_type = JSON
+    stream_type = NDJSON
 
     def piece(self, chunk: bytes) -> bytes:
         raise Malformed("a stream where none was asked for")
@@ -165,6 +165,13 @@ class _Whole:
 
     def broken(self, refusal: Refusal) -> bytes:
         return refusal.body("ollama")
+
+
+class Pulled(_Whole):
+    """The answer of ``/api/pull`` for a model that is served: it is here already."""
+
+    def whole(self, body: bytes) -> bytes:
+        return compact({"status": "success"}) + b"\n"
 
 
 class Embedded(_Whole):

@@ -9,7 +9,7 @@ from typing import Any
 from ai_how.run import Clock
 from ai_how.serving.gateway.dialect import Asked, compact, parse
 from ai_how.serving.gateway.model import Refusal
-from ai_how.serving.gateway.ollama.answer import Chat, Embedded, Generate, Shown
+from ai_how.serving.gateway.ollama.answer import Chat, Embedded, Generate, Pulled, Shown
 from ai_how.wire.ollama import (
     OllamaAsking,
     OllamaChat,
@@ -17,6 +17,7 @@ from ai_how.wire.ollama import (
     OllamaEmbeddings,
     OllamaGenerate,
     OllamaMessage,
+    OllamaPull,
     OllamaRequest,
 )
 
@@ -116,6 +117,19 @@ def _show(body: bytes, served: Container[str], clock: Clock) -> Asked:
     return Asked(model, MODELS, b"", Shown(model), method="GET")
 
 
+def _pull(body: bytes, served: Container[str], clock: Clock) -> Asked:
+    request = parse(body, OllamaPull)
+    answering = Pulled()
+    return Asked(
+        _name(request, served),
+        MODELS,
+        b"",
+        answering,
+        stream=request.stream is not False,
+        at_once=answering.whole(b""),
+    )
+
+
 #: Ollama's paths that are asked of replicas.
 ASKING: Mapping[str, Callable[[bytes, Container[str], Clock], Asked]] = {
     "/api/chat": _chat,
@@ -123,6 +137,7 @@ ASKING: Mapping[str, Callable[[bytes, Container[str], Clock], Asked]] = {
     "/api/embed": _embed,
     "/api/embeddings": _embeddings,
     "/api/show": _show,
+    "/api/pull": _pull,
 }
 
 
