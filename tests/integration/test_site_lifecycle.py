@@ -107,7 +107,9 @@ def test_the_cluster_grows_and_shrinks_around_running_jobs(site: LiveSite) -> No
 def test_down_leaves_data_and_no_process_and_up_brings_all_of_it_back(site: LiveSite) -> None:
     done = site.sbatch("--wrap=hostname")
     site.wait_for_job(done, "COMPLETED")
-    running = site.sbatch("--nodelist=node02", "--wrap=sleep 3; echo ended")
+    # Long enough to be running at `down`, however busy the machine is; at once in its second life.
+    script = '[ -n "${SLURM_RESTART_COUNT:-}" ] || sleep 300; echo ended'
+    running = site.sbatch("--nodelist=node02", f"--wrap={script}")
     site.wait_for_job(running, "RUNNING")
     mlflow = f"http://127.0.0.1:{site.ports['mlflow']}"
     run_id = _log_run(mlflow)
