@@ -68,14 +68,14 @@ class Agreement:
 
 
 def agreement(rate: float, scale: float, periods: int) -> Agreement:
-    """Measure whole periods in both ways."""
+    """Measure whole periods in an open loop, and one in a closed one."""
     how = manner(scale)
     options = [f"--{name}={getattr(how, name)}" for name in ("service", "stall", "period", "drain")]
 
     async def both(address: Address) -> tuple[Taken, Taken]:
         work = plain(address, int(rate * how.stall) + 50)
         opened = await Drive(work).open(schedule.constant(rate, periods * how.period))
-        closed = await Drive(work).closed(round(rate * how.service), periods * how.period)
+        closed = await Drive(work).closed(round(rate * how.service), how.period)
         return opened, closed
 
     with first_in_line(), reference_server(LocalGate(), *options) as address:

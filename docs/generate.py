@@ -6,6 +6,7 @@ import argparse
 import importlib
 import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 
 from ai_how.cli import COMMANDS
 from ai_how.host.recorded import InventoryFile
+from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.checks import CHECKS
 from ai_how.spec.document import flow
 from ai_how.spec.keys import Key, keys_of
@@ -45,6 +47,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands(),
         "reference/cluster-yaml.md": cluster_yaml(),
         "reference/recipe-yaml.md": recipe_yaml(),
+        "reference/bench-yaml.md": bench_yaml(),
         "reference/inventory-yaml.md": inventory_yaml(),
     }
 
@@ -128,6 +131,22 @@ def recipe_yaml() -> str:
             "`--epochs 20`; `true` becomes the bare flag, and `false` leaves it out. What a script finds in its "
             "environment is listed under [environment variables](environment-variables.md#in-a-job).",
             *tables(Recipe),
+        ]
+    ) + "\n"  # fmt: skip
+
+
+def bench_yaml() -> str:
+    """The page of bench recipes: an example, then every key."""
+    example = (Path(__file__).parents[1] / "examples" / "bench" / "chat.yaml").read_text().rstrip()
+    return "\n\n".join(
+        [
+            "# bench.yaml",
+            "A bench recipe says what is measured, under which load and how often; `ai-how bench run FILE` carries it "
+            "out. This is `examples/bench/chat.yaml`:",
+            f"```yaml\n{example}\n```",
+            "What the figures mean, and when they are not to be trusted, is told in [measuring]"
+            "(../explanation/measuring.md).",
+            *tables(BenchRecipe),
         ]
     ) + "\n"  # fmt: skip
 

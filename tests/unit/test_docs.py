@@ -22,6 +22,7 @@ from ai_how.host.recorded import InventoryFile, parse_inventory
 from ai_how.run import Command, LocalGate
 from ai_how.services.catalogue import port_names
 from ai_how.spec import message, parse
+from ai_how.spec.bench import BenchRecipe, parse_bench
 from ai_how.spec.keys import keys
 from ai_how.spec.model import SiteSpec
 from ai_how.spec.recipe import Recipe, parse_recipe
@@ -109,6 +110,8 @@ def test_every_yaml_block_parses(where: str, text: str) -> None:
     facts = yaml.safe_load(text)
     if "inventory" in facts:
         parse_inventory(text, where)
+    elif facts.get("kind") == "bench":
+        parse_bench(text, where)
     elif "version" in facts:
         (parse_recipe if "kind" in facts else parse)(text, where)
     elif set(facts) & {"clusters", "global", "metadata"}:
@@ -135,6 +138,8 @@ def test_every_example_file_parses(file: Path) -> None:
         assert (file.parent / parse_recipe(file.read_text(), str(file)).entry).is_file()
     elif file.parent.name == "inventories":
         parse_inventory(file.read_text(), str(file))
+    elif file.parent.name == "bench":
+        assert parse_bench(file.read_text(), str(file)).name == file.stem
     else:
         assert parse(file.read_text(), str(file)).spec.name == file.stem
 
@@ -200,7 +205,12 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_key_of_the_files_is_documented() -> None:
-    files = ((SiteSpec, "cluster_yaml"), (Recipe, "recipe_yaml"), (InventoryFile, "inventory_yaml"))
+    files = (
+        (SiteSpec, "cluster_yaml"),
+        (Recipe, "recipe_yaml"),
+        (InventoryFile, "inventory_yaml"),
+        (BenchRecipe, "bench_yaml"),
+    )
     for model, page in files:
         schema = model.model_json_schema()
         text = getattr(generated(), page)()

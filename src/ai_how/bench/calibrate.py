@@ -21,7 +21,7 @@ from ai_how.run import Command, Gate, wait_until
 from ai_how.spec.bench import BenchRecipe
 
 #: Seconds of each part, and the clients of the one that seeks the ceiling.
-_CEILING, _FLOOR, _PACED = 1.0, 0.3, 1.0
+_CEILING, _FLOOR, _PACED = 0.5, 0.2, 1.0
 _CLIENTS = 32
 #: Below this rate the lag is measured at this one: a handful of requests tells no percentile.
 _LEAST_RATE = 50.0

@@ -50,6 +50,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "chat": "talk to a served model",
         "token": "make, list and end tokens that open the gateway",
     },
+    "measuring": {
+        "bench": "measure a service under load, and compare two results",
+    },
     "the project": {
         "demo": "see all of it once: train, fine-tune, register, serve, ask",
         "test": "run the project's checks and tests",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -145,8 +145,3 @@ def parse_bench(text: str, name: str) -> BenchRecipe:
     if problems:
         raise SpecError([problem for _, problem in problems])
     return validate(BenchRecipe, data, positions, name)
-
-
-def resolved(recipe: BenchRecipe) -> dict[str, Any]:
-    """The recipe with every default written out, as it goes into a result."""
-    return recipe.model_dump(mode="json")

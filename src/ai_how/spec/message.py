@@ -13,7 +13,11 @@ from pydantic_core import ErrorDetails
 from ai_how.spec.compose import Path, short
 
 #: Where the page of a file's keys lies in the docs, by the name of the type.
-PAGES = {"SiteSpec": "reference/cluster-yaml.html", "Recipe": "reference/recipe-yaml.html"}
+PAGES = {
+    "SiteSpec": "reference/cluster-yaml.html",
+    "Recipe": "reference/recipe-yaml.html",
+    "BenchRecipe": "reference/bench-yaml.html",
+}
 
 
 class Fault(NamedTuple):

@@ -1,0 +1,310 @@
+"""Measure a service under load, by a recipe; show a result; compare two.
+
+ai-how bench run RECIPE [--out FILE] [--strict]
+ai-how bench run --from RESULT
+ai-how bench show RESULT
+ai-how bench compare BEFORE AFTER [--allow PERCENT] [--figure NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.errors import AiHowError, CouldNotTell, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from ai_how.bench.compare import Comparison
+    from ai_how.bench.model import Figure, Result
+    from ai_how.bench.work import Progress
+    from ai_how.spec.bench import BenchRecipe
+
+VERBS = {
+    "run": "measure by a recipe, and write the result to a file",
+    "show": "show a result: every figure with its verdict",
+    "compare": "compare two results; ends with 1 when a figure got worse",
+}
+#: Figures that few ask for: from the instant of sending, and between events.
+_FINER = ("latency_sent", "first_token_sent", "gap")
+EXIT_INTERRUPTED = 130
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="|".join(VERBS))
+    run_, show, compare = (
+        verbs.add_parser(name, help=line, description=line) for name, line in VERBS.items()
+    )
+    run_.add_argument("recipe", type=Path, nargs="?", help="the bench recipe's file")
+    run_.add_argument(
+        "--from", type=Path, dest="result", metavar="RESULT", help="run what a result was measured by"
+    )
+    run_.add_argument(
+        "--out", type=Path, metavar="FILE", help="where the result goes (default: NAME-TIME.json here)"
+    )
+    run_.add_argument("--strict", action="store_true", help="end with 1 when a figure fails its verdict")
+    site_arguments(run_)
+    show.add_argument("result", type=Path, help="a result's file")
+    show.add_argument("--strict", action="store_true", help="end with 1 when a figure fails its verdict")
+    compare.add_argument("before", type=Path, help="the result to compare with")
+    compare.add_argument("after", type=Path, help="the result that may be worse")
+    compare.add_argument(
+        "--allow",
+        type=float,
+        default=5.0,
+        metavar="PERCENT",
+        help="how much worse a figure may be (default: 5)",
+    )
+    compare.add_argument(
+        "--figure", action="append", default=[], metavar="NAME", help="a figure to compare; may be repeated"
+    )
+    for verb in (run_, show):
+        verb.add_argument("--all", action="store_true", help="show the finer figures too")
+    for verb in (run_, show, compare):
+        json_argument(verb)
+
+
+def run(args: argparse.Namespace) -> int:
+    return {"run": _run, "show": _show, "compare": _compare}[args.verb](args)
+
+
+# --- run ----------------------------------------------------------------------------------------------
+
+
+def _run(args: argparse.Namespace) -> int:
+    from ai_how.bench.control import INTERRUPTED, Bench
+    from ai_how.bench.target import address_of
+    from ai_how.run import LocalGate
+
+    recipe = _recipe(args)
+    url, token = _where(args, recipe)
+    with _watched() as (heard, say):
+        result = Bench(recipe, address_of(url), token, LocalGate(), heard=heard(recipe), say=say).run()
+    path = args.out or Path(
+        time.strftime(f"{recipe.name}-%Y%m%d-%H%M%S.json", time.localtime(result.started))
+    )
+    keep(path, result)
+    if args.json:
+        print_json(_facts(result) | {"result": str(path)})
+    else:
+        _print(result, args.all)
+        out.print(f"\nthe result is in {path}", markup=False)
+    if result.partial:
+        return EXIT_INTERRUPTED if result.partial.endswith(INTERRUPTED) else CouldNotTell.exit_code
+    return _strict(args, result)
+
+
+def _recipe(args: argparse.Namespace) -> BenchRecipe:
+    from ai_how.bench.results import read_result
+    from ai_how.run.files import read_whole
+    from ai_how.spec.bench import parse_bench
+
+    if (args.recipe is None) == (args.result is None):
+        raise UsageError("name a recipe's file, or a result after --from: one of the two")
+    if args.result is not None:
+        return read_result(args.result).recipe
+    try:
+        text = read_whole(args.recipe)
+    except NotFound as error:
+        raise NotFound(
+            error.message, where=error.where, todo="`examples/bench/` has some to copy."
+        ) from error
+    return parse_bench(text, str(args.recipe))
+
+
+def _where(args: argparse.Namespace, recipe: BenchRecipe) -> tuple[str, str | None]:
+    """The address and the token: of the recipe, or of the site's gateway."""
+    variable = recipe.target.token_variable
+    if variable is not None and not os.environ.get(variable):
+        raise NotFound(
+            f"the recipe takes the token from ${variable}, and that is not set", todo=f"export {variable}=..."
+        )
+    token = os.environ[variable] if variable else None
+    if recipe.target.url is not None:
+        return recipe.target.url, token
+    site = site_of(args)
+    return site.gateway_url, token or site.gateway_token
+
+
+def keep(path: Path, result: Result) -> None:
+    """Write the result; where the disk refuses, it goes to the terminal rather than be lost."""
+    from ai_how.bench.results import write_result
+
+    try:
+        write_result(path, result)
+    except OSError as error:
+        print(result.model_dump_json())
+        raise AiHowError(
+            f"the result could not be written: {error.strerror or error}",
+            where=str(path),
+            cause="it stands on standard output instead, as one line of JSON",
+            todo="Keep that line in a file; `ai-how bench show` reads it.",
+        ) from error
+
+
+@contextmanager
+def _watched() -> Iterator[
+    tuple[Callable[[BenchRecipe], Callable[[int, Progress], None] | None], Callable[[str], None]]
+]:
+    """How it goes: a line that changes on a terminal, a line for each thing that happens elsewhere."""
+    if not err.is_terminal:
+        yield (lambda recipe: None), (lambda text: err.print(text, markup=False))
+        return
+    with err.status("") as status:
+
+        def heard(recipe: BenchRecipe) -> Callable[[int, Progress], None]:
+            return lambda number, progress: status.update(_line(recipe, number, progress))
+
+        yield heard, (lambda text: status.console.print(text, style="dim", markup=False))
+
+
+def _line(recipe: BenchRecipe, number: int, progress: Progress) -> str:
+    of = f" of {progress.intended:,}" if progress.intended is not None else ""
+    failed = f"  [red]{progress.failed:,} failed[/]" if progress.failed else ""
+    return (
+        f"run {number} of {recipe.repetitions}  {progress.seconds:5.1f} s  "
+        f"{progress.sent:,}{of} sent  {progress.good:,} answered{failed}"
+    )
+
+
+# --- show ---------------------------------------------------------------------------------------------
+
+
+def _show(args: argparse.Namespace) -> int:
+    from ai_how.bench.results import read_result
+
+    result = read_result(args.result)
+    if args.json:
+        print_json(_facts(result))
+    else:
+        _print(result, args.all)
+    return _strict(args, result)
+
+
+def _strict(args: argparse.Namespace, result: Result) -> int:
+    return 1 if args.strict and not all(figure.ok for figure in result.figures) else 0
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    """The record without the histograms, which fill pages."""
+    facts = result.model_dump(mode="json")
+    for one in facts["runs"]:
+        del one["histograms"]
+    return facts
+
+
+def _print(result: Result, everything: bool) -> None:
+    from rich.table import Table
+
+    recipe = result.recipe
+    sent = sum(run.sent for run in result.runs)
+    failed = sum(sum(run.errors.values()) for run in result.runs)
+    out.print(
+        f"[bold]{recipe.name}[/]  {result.address}  {len(result.runs)} runs, {sent:,} requests, {failed:,} failed"
+    )
+    if result.partial:
+        out.print(f"[yellow]partial:[/] {result.partial}")
+    _generator(result)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("figure", "value", "95 % interval", "each run", "verdict"):
+        table.add_column(name, justify="right" if name == "value" else "left")
+    shown = [one for one in result.figures if everything or not one.name.startswith(_FINER)]
+    for figure in shown:
+        table.add_row(*_row(figure))
+    out.print(table, soft_wrap=False)
+    reasons = dict.fromkeys(reason for figure in shown for reason in figure.reasons)
+    if reasons:
+        out.print("\nNot to be trusted, and in no comparison, is what is struck through:")
+    for reason in reasons:
+        out.print(f"  - {reason}", markup=False)
+
+
+def _generator(result: Result) -> None:
+    found = result.calibration
+    if found is None:
+        return
+    late = f", {found.lag_p99_ms:.2f} ms late at p99" if found.lag_p99_ms is not None else ""
+    out.print(
+        f"generator: {found.ceiling:,.0f} requests a second at most{late}, {found.floor_ms:.3f} ms for an empty answer",
+        style="dim",
+    )
+
+
+def _row(figure: Figure) -> Iterable[str]:
+    value = f"{_number(figure.value)} {figure.unit}"
+    low, high = figure.low, figure.high
+    bounds = "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
+    runs = " ".join(map(_number, figure.runs[:5])) + (" ..." if len(figure.runs) > 5 else "")
+    if figure.ok:
+        return figure.name, value, bounds, runs, "[green]ok[/]"
+    mark = "[red]not ok[/]"
+    return figure.name, f"[strike dim]{value}[/]", f"[strike dim]{bounds}[/]", f"[dim]{runs}[/]", mark
+
+
+def _number(value: float) -> str:
+    """Four digits that mean something."""
+    return f"{value:,.{0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 10 else 3}f}"
+
+
+# --- compare ------------------------------------------------------------------------------------------
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from ai_how.bench.compare import compared
+    from ai_how.bench.results import read_result
+
+    before, after = read_result(args.before), read_result(args.after)
+    found = compared(before, after, args.figure, args.allow / 100)
+    if args.json:
+        print_json(_comparison(found))
+    else:
+        _told(found)
+    return 1 if found.outcome == "worse" else 0
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "outcome": found.outcome,
+        "allowed": found.allowed,
+        "figures": [
+            asdict(change) | {"found": change.found, "worse": change.worse_by(found.allowed)}
+            for change in found.changes
+        ],
+        "left_out": {name: list(reasons) for name, reasons in found.left_out.items()},
+        "environment": list(found.environment),
+    }
+
+
+def _told(found: Comparison) -> None:
+    from rich.table import Table
+
+    for line in found.environment:
+        err.print(f"[yellow]warning:[/] measured on different machines: {line}")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("figure", "before", "after", "change", "by chance", "would be found", ""):
+        table.add_column(name)
+    for change in found.changes:
+        words = (
+            ""
+            if not change.found
+            else "[red]worse[/]"
+            if change.worse_by(found.allowed)
+            else "[cyan]changed[/]"
+        )
+        least = "" if change.detectable is None else f"{change.detectable:.1%}"
+        table.add_row(
+            change.figure, _number(change.before), _number(change.after), f"{change.change:+.1%}",
+            f"{change.chance:.3f}", least, words,
+        )  # fmt: skip
+    out.print(table, soft_wrap=False)
+    for name, reasons in found.left_out.items():
+        out.print(f"left out: {name}: {'; '.join(reasons)}", style="dim", markup=False)
+    out.print(f"\n{found.outcome}")
