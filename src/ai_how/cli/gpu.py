@@ -185,13 +185,13 @@ def draw(lines: Iterable[tuple[Span, ...]]) -> None:
 def _explain(args: argparse.Namespace) -> int:
     from ai_how.gpu.check import demands, models, profiles
     from ai_how.run.files import read_whole
-    from ai_how.site.gpu_answers import answer
+    from ai_how.site.gpus import explained
     from ai_how.spec import parse
 
     # A file whose demands do not fit is no mistake here: it is what people ask about.
     path = file_of(args)
     spec = parse(read_whole(path), str(path), (models, profiles, demands)).spec
-    told = answer(spec, _machine(args), args.what)
+    told = explained(spec, _machine(args), args.what)
     if args.json:
         print_json(told.facts)
         return 0

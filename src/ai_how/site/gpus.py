@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from ai_how.errors import NotFound
 from ai_how.gpu import draw, render
-from ai_how.gpu.allocation import Allocation, allocate
-from ai_how.gpu.demand import Entry, devices_of
-from ai_how.gpu.model import Placement
+from ai_how.gpu.allocation import Allocation, allocate, observed
+from ai_how.gpu.demand import Entry, demands_of, devices_of
+from ai_how.gpu.explain import Answer, answer
+from ai_how.gpu.model import Device, Placement
 from ai_how.gpu.render import Sharing, Told
 from ai_how.host.devices import device_found, renamed, sharing_of, told_of
 from ai_how.host.gpus import GpuFound
@@ -131,18 +132,10 @@ def gpus_of(spec: SiteSpec, machine: Machine | None = None) -> Gpus:
 
     Raises :class:`DoesNotFit` with the conflict in words, :class:`NotFound` for a file that has no devices.
     """
-    asked = devices_of(spec)
-    if not asked:
-        raise NotFound(
-            "the file has no GPUs of this machine's in it",
-            where="global.gpu_allocation.devices",
-            todo="List them there; `ai-how gpu inventory` shows what this machine has.",
-        )
+    asked, there = _there(spec, machine)
+    allocation = allocate(spec, _devices(there))
     if machine is None:
-        return Gpus(spec.name, allocate(spec))
-    found = {gpu.pci_address.lower(): gpu for gpu in machine.gpus or ()}
-    there = {each.id: found[at] for each in asked if (at := each.pci_address.lower()) in found}
-    allocation = allocate(spec, tuple(renamed(device_found(gpu), name) for name, gpu in there.items()))
+        return Gpus(spec.name, allocation)
     missing = [each for each in asked if each.id not in there]
     return Gpus(
         spec.name,
@@ -151,3 +144,26 @@ def gpus_of(spec: SiteSpec, machine: Machine | None = None) -> Gpus:
         sharing_of(machine),
         tuple(f"{each.id} at {each.pci_address or 'no address'} is not in the inventory" for each in missing),
     )
+
+
+def explained(spec: SiteSpec, machine: Machine | None, what: str | None) -> Answer:
+    """What fits beside what the file asks for, and what would without some of it; see :func:`answer`."""
+    asked, there = _there(spec, machine)
+    return answer(observed(asked, _devices(there)), demands_of(spec), what)
+
+
+def _there(spec: SiteSpec, machine: Machine | None) -> tuple[tuple[Device, ...], dict[str, GpuFound]]:
+    """The file's devices, and those of them that the machine has, by their names."""
+    asked = devices_of(spec)
+    if not asked:
+        raise NotFound(
+            "the file has no GPUs of this machine's in it",
+            where="global.gpu_allocation.devices",
+            todo="List them there; `ai-how gpu inventory` shows what this machine has.",
+        )
+    found = {gpu.pci_address.lower(): gpu for gpu in (machine.gpus if machine else None) or ()}
+    return asked, {each.id: found[at] for each in asked if (at := each.pci_address.lower()) in found}
+
+
+def _devices(there: Mapping[str, GpuFound]) -> tuple[Device, ...]:
+    return tuple(renamed(device_found(gpu), name) for name, gpu in there.items())

@@ -1,4 +1,4 @@
-"""Answers about a site's GPUs: does this fit, what is the largest slice left, what if I drop that. Pure."""
+"""Answers about a placement: does this fit, what is the largest slice left, what if I drop that."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ai_how.errors import NotFound
-from ai_how.gpu.allocation import observed
 from ai_how.gpu.ask import profiles_of
-from ai_how.gpu.demand import demands_of, devices_of
 from ai_how.gpu.geometry import rank
 from ai_how.gpu.model import Conflict, Demand, Device, Placement
 from ai_how.gpu.plan import fits, place
 from ai_how.gpu.words import asked, listed
-from ai_how.host.devices import device_found, renamed
-from ai_how.host.machine import Machine
-from ai_how.spec.model import SiteSpec
 
 #: The name of a demand that is only asked about.
 _TRIED = "what is asked about"
@@ -31,21 +26,11 @@ class Answer:
     facts: dict[str, object]
 
 
-def answer(spec: SiteSpec, machine: Machine | None, what: str | None) -> Answer:
-    """About all that the file asks for, about one of its demands, or about one more slice of a profile.
+def answer(devices: Sequence[Device], demands: Sequence[Demand], what: str | None) -> Answer:
+    """About all ``demands``, about the one that ``what`` names, or about one more slice of the profile that it names.
 
-    Raises :class:`NotFound` for what is neither a demand of the file nor a profile of its devices.
+    Raises :class:`NotFound` for what is neither a demand nor a profile that may be made on a device.
     """
-    found = [(gpu.pci_address.lower(), gpu) for gpu in (machine.gpus or () if machine else ())]
-    by_address = dict(found)
-    there = tuple(
-        renamed(device_found(by_address[at]), each.id)
-        for each in devices_of(spec)
-        if (at := each.pci_address.lower()) in by_address
-    )
-    devices, demands = observed(devices_of(spec), there), demands_of(spec)
-    if not devices:
-        raise NotFound("the file has no GPUs", where="global.gpu_allocation.devices")
     if what is None:
         return _all(devices, demands)
     if any(demand.name == what for demand in demands):
