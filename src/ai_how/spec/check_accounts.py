@@ -14,28 +14,38 @@ _SLURM: Path = ("clusters", "hpc", "slurm_config")
 
 def qos(spec: SiteSpec) -> Iterator[Found]:
     """Every QOS that is named exists, once, and none preempts its way back to itself."""
-    slurm = spec.clusters.hpc.slurm_config
-    names = [one.name for one in slurm.qos]
+    names = [one.name for one in spec.clusters.hpc.slurm_config.qos]
     yield from _twice(names, (*_SLURM, "qos"), "QOS")
-    for index, partition in enumerate(slurm.partitions):
-        if partition.qos is not None and partition.qos not in names:
-            yield (*_SLURM, "partitions", index, "qos"), *_no_qos(partition.qos, names)
-    for index, account in enumerate(slurm.accounts):
-        for number, name in enumerate(account.qos):
-            if name not in names:
-                yield (*_SLURM, "accounts", index, "qos", number), *_no_qos(name, names)
-    unknown = False
-    for index, one in enumerate(slurm.qos):
-        for number, name in enumerate(one.preempt):
-            if name not in names:
-                unknown = True
-                yield (*_SLURM, "qos", index, "preempt", number), *_no_qos(name, names)
+    unknown = list(_unknown(spec))
+    told: set[str] = set()
+    for path, name in unknown:
+        if name not in told:
+            yield path, f"there is no QOS '{name}'", did_you_mean(name, names)
+        told.add(name)
     if not unknown:
         yield from _preempting(spec)
 
 
-def _no_qos(name: str, names: Sequence[str]) -> tuple[str, str]:
-    return f"there is no QOS '{name}'", did_you_mean(name, names)
+def _unknown(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
+    """Every place that names a QOS that is not there."""
+    slurm = spec.clusters.hpc.slurm_config
+    places: list[tuple[Path, str]] = [
+        ((*_SLURM, "partitions", index, "qos"), partition.qos)
+        for index, partition in enumerate(slurm.partitions)
+        if partition.qos is not None
+    ]
+    for key, named in (
+        ("qos", [one.preempt for one in slurm.qos]),
+        ("accounts", [account.qos for account in slurm.accounts]),
+    ):
+        inner = "preempt" if key == "qos" else "qos"
+        places += [
+            ((*_SLURM, key, index, inner, number), name)
+            for index, names in enumerate(named)
+            for number, name in enumerate(names)
+        ]
+    known = {one.name for one in slurm.qos}
+    yield from ((path, name) for path, name in places if name not in known)
 
 
 def _preempting(spec: SiteSpec) -> Iterator[Found]:
@@ -95,6 +105,8 @@ def preemption(spec: SiteSpec) -> Iterator[Found]:
     """Preemption by QOS needs a QOS that preempts another, by partition a partition of higher priority."""
     slurm = spec.clusters.hpc.slurm_config
     kind = slurm.preemption.type
+    if any(True for _ in _unknown(spec)):
+        return
     path = (*_SLURM, "preemption", "type")
     if kind == "qos" and not any(one.preempt for one in slurm.qos):
         yield path, "preemption is by QOS, and no QOS preempts another", "Give a QOS a list `preempt`."

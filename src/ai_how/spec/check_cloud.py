@@ -57,7 +57,7 @@ def control_plane(spec: SiteSpec) -> Iterator[Found]:
     elif plane.count > 1 and not plane.high_availability:
         message = f"{plane.count} machines without high availability"
         yield (*path, "count"), message, "Write `high_availability: true` and a virtual_ip, or `count: 1`."
-    if plane.virtual_ip is not None and not plane.high_availability:
+    if plane.virtual_ip is not None and plane.count == 1 and not plane.high_availability:
         message = "a virtual_ip has no use without high availability"
         yield (*path, "virtual_ip"), message, "Write `high_availability: true`, or remove it."
     if plane.ip_address is not None and (plane.count > 1 or plane.ip_range is not None):

@@ -53,6 +53,10 @@ def profiles(spec: SiteSpec) -> Iterator[Found]:
 def strategy(spec: SiteSpec) -> Iterator[Found]:
     """What is asked for agrees with the strategy, and there are as many devices as are asked for whole."""
     asked = _allocation(spec)
+    if not asked.devices:
+        if any(_given(asked, cluster) for cluster in CLUSTERS):
+            yield _GPUS, "GPUs are asked for, and no device is listed", "List them under `devices`."
+        return
     if asked.strategy != "hybrid":
         yield from _against(asked, "slices" if asked.strategy == "whole" else "whole devices")
     yield from _none_for_slices(asked)
@@ -125,7 +129,7 @@ def demands(spec: SiteSpec) -> Iterator[Found]:
         if not nodes.get(cluster, 1):
             # That a whole cluster takes no GPUs is told once, here or where its share is.
             told.add(cluster)
-        if demand.device is None:
+        if demand.device is None or not asked.devices:
             continue
         device = by_id.get(demand.device)
         if device is None:
@@ -207,6 +211,8 @@ def takers(spec: SiteSpec) -> Iterator[Found]:
                 message = f"the nodes of '{group.label}' are to have GPUs, and get none"
                 todo = f"Give `{cluster}` some in global.gpu_allocation, or write `gpu_enabled: false`."
                 yield group.path, message, todo
+                if not any(_given(asked, other) for other in CLUSTERS):
+                    return
 
 
 def _given(asked: GpuAllocation, cluster: str) -> int:

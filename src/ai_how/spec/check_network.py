@@ -50,7 +50,9 @@ def holders(spec: SiteSpec, network: str) -> Iterator[Holder]:
     if plane is not None:
         path = (*_CLOUD, "control_plane")
         yield from _holder((*path, "ip_address"), "control_plane", plane.ip_address, 1)
-        yield from _holder((*path, "ip_range"), "control_plane", plane.ip_range, plane.count)
+        # A count that cannot be is told of elsewhere, and its range not besides.
+        count = plane.count if plane.count in (1, 3, 5) else 1
+        yield from _holder((*path, "ip_range"), "control_plane", plane.ip_range, count)
         yield from _holder((*path, "virtual_ip"), "virtual_ip", plane.virtual_ip, 1)
     for name in ("cpu_workers", "gpu_workers"):
         workers_of = getattr(workers, name, None)

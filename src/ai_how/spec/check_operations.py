@@ -74,7 +74,14 @@ def backup(spec: SiteSpec) -> Iterator[Found]:
         return
     if asked.target == "folder" and asked.path is None:
         yield ("backup",), "a backup into a folder needs its path", "Write `path: /where/it/goes`."
-    if asked.target == "object_store" and not services.object_store.enabled:
+    slurm = spec.clusters.hpc.slurm_config
+    # Without these mlflow, or the accounts, would be wrong already: that is told by their own checks.
+    there = {
+        "postgresql": services.postgresql.enabled or services.mlflow.enabled,
+        "object_store": services.object_store.enabled or services.mlflow.enabled,
+        "accounting": bool(slurm.accounting.enabled or slurm.qos or slurm.accounts),
+    }
+    if asked.target == "object_store" and not there["object_store"]:
         message = "the backup goes to the object store, and the site has none"
         yield (
             ("backup", "target"),
@@ -83,11 +90,6 @@ def backup(spec: SiteSpec) -> Iterator[Found]:
         )
     if not (asked.keep.daily or asked.keep.weekly or asked.keep.monthly):
         yield ("backup", "keep"), "no backup is ever kept", "Keep at least one daily, weekly or monthly one."
-    there = {
-        "postgresql": services.postgresql.enabled,
-        "object_store": services.object_store.enabled,
-        "accounting": spec.clusters.hpc.slurm_config.accounting.enabled,
-    }
     for index, name in enumerate(asked.include if "include" in asked.model_fields_set else ()):
         if name in asked.include[:index]:
             yield ("backup", "include", index), f"'{name}' is listed twice", "Remove one."

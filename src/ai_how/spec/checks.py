@@ -69,7 +69,15 @@ CHECKS = (
     Check(check_accounts.accounting, _each(_SLURM, "accounting.enabled", "qos", "accounts")),
     Check(
         check_accounts.preemption,
-        _each(_SLURM, "preemption.type", "qos.*.preempt", "partitions.*.priority"),
+        _each(
+            _SLURM,
+            "preemption.type",
+            "qos.*.name",
+            "qos.*.preempt",
+            "accounts.*.qos",
+            "partitions.*.qos",
+            "partitions.*.priority",
+        ),
     ),
     Check(check_network.networks, (_NETWORKS,)),
     Check(check_network.ranges, (*_ADDRESSES, *_groups("count"), f"{_PLANE}.count", f"{_WORKERS}.*.count")),
@@ -120,7 +128,7 @@ CHECKS = (
     Check(check_operations.monitoring, ("monitoring.clusters",)),
     Check(
         check_operations.backup,
-        ("backup", f"{_SERVICES}.*.enabled", f"{_SLURM}.accounting.enabled"),
+        ("backup", f"{_SERVICES}.*.enabled", *_each(_SLURM, "accounting.enabled", "qos", "accounts")),
     ),
 )
 
