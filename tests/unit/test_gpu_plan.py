@@ -167,7 +167,7 @@ def test_a_whole_device_is_reset_for_slices_on_ampere_only() -> None:
         ),
         (
             [Demand("a", "x", whole=True, kind="h200")],
-            "a (a whole device) wants a device of kind h200; there are a100-80 and l40",
+            "a (a whole device) wants a device of kind h200; there is a100-80 and l40",
         ),
     ],
 )
@@ -208,3 +208,13 @@ def test_a_slice_that_its_card_cannot_have_is_not_planned_around() -> None:
     card = Device("GPU-0", A100, held=(running(0, "3g.39gb", "x"),))
     with pytest.raises(CouldNotTell, match=r"GPU-0 holds a slice 3g\.39gb, and a100-80 has no such profile"):
         place([card], [Demand("a", "x", profile="1g.10gb")])
+
+
+def test_little_or_nothing_is_placed_as_well() -> None:
+    assert placed([]) == Placement(())
+    assert placed([CARD, OTHER]).remains == {"GPU-0": "7g.80gb", "GPU-1": "whole"}
+    busy = Device("GPU-0", A100, held=(running(0, "1g.10gb", "x"),))
+    assert placed([busy]).left == (Slice("GPU-0", 0, "1g.10gb"),)
+    assert placed([Device("GPU-0", A100, whole_for="x", whole_running=True)]).remains == {"GPU-0": None}
+    got = place([], [Demand("a", "x", profile="1g.10gb")])
+    assert isinstance(got, Conflict) and got.why == "a (1g.10gb): there are no devices"

@@ -42,6 +42,8 @@ class Program:
         Exact: the objective's factors are whole numbers, and the gap that is left is less than one.
         Raises CouldNotTell when the solver has no answer.
         """
+        if not self.uppers:
+            return [] if all(least <= 0 <= most for _, least, most in self.rows) else None
         import highspy
 
         solver = self._solver or self._load()

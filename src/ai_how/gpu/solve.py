@@ -175,7 +175,8 @@ class Model:
             totals.append(program.keep(objective, values) if objective else 0)
         assert values is not None
         by_value = self._by_value()
-        top = max(value for value, same in by_value.items() if any(values[column] for column in same))
+        reached_now = [value for value, same in by_value.items() if any(values[column] for column in same)]
+        top = max(reached_now, default=0)
         if sum(len(group.devices) for group in self.groups) > 1:
             for value in sorted(by_value, reverse=True):
                 if value <= top:

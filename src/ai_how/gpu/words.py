@@ -73,7 +73,7 @@ def _nowhere(devices: Sequence[Device], demand: Demand) -> str:
     left = [device for device in left if demand.kind in (None, device.kind.key, device.kind.short)]
     if not left:
         there = sorted({device.kind.key for device in devices})
-        return f"{said} wants a device of kind {demand.kind}; there are {listed(there)}"
+        return f"{said} wants a device of kind {demand.kind}; there is {listed(there)}"
     can = [device for device in left if device.mig and device.kind.profiles]
     if not can:
         return f"{said} needs a device that may be partitioned; {some([d.id for d in left])} may not be"
