@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import pytest
 
 from ai_how.errors import AiHowError, NotFound
 from ai_how.security import Grant, create_token, revoke_token, write_private
+from ai_how.serving.gateway import upstream
 from ai_how.serving.gateway.app import Gateway, create_app
 from ai_how.serving.gateway.control import bind, load_config
 from ai_how.serving.gateway.endpoints import EndpointFolder
-from ai_how.serving.gateway.model import GatewayConfig
-from ai_how.serving.gateway.upstream import Upstream
+from ai_how.serving.gateway.model import GatewayConfig, Replica
+from ai_how.serving.gateway.upstream import Unreachable, request_head
 from ai_how.wire import EndpointRecord, ErrorEnvelope
 
 PROMPT = "a very private prompt"
@@ -54,6 +56,30 @@ def publish(
     write_private(folder / record.record_file, record.model_dump_json())
 
 
+class Scripted:
+    """Replicas that answer from a function, asked with the very head that a real one gets."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    @asynccontextmanager
+    async def ask(
+        self, replica: Replica, path: str, body: bytes, method: str = "POST"
+    ) -> AsyncIterator[upstream.Answer]:
+        first, *lines = request_head(replica, path, len(body), method).decode().strip().split("\r\n")
+        assert first == f"{method} {path} HTTP/1.1"
+        headers = dict(line.split(": ", 1) for line in lines)
+        request = httpx.Request(method, replica.url + path, headers=headers, content=body)
+        try:
+            response = self._answer(request)
+        except httpx.TransportError as error:
+            raise Unreachable(str(error)) from error
+        yield upstream.Answer(response.status_code, response.headers["content-type"], response.aiter_raw())
+
+    async def close(self) -> None:
+        return
+
+
 class Site:
     """A site with a gateway, and a client that has a token."""
 
@@ -80,7 +106,7 @@ class Site:
         content: bytes | None = None,
         **body: object,
     ) -> httpx.Response:
-        def upstream(request: httpx.Request) -> httpx.Response:
+        def note(request: httpx.Request) -> httpx.Response:
             self.asked.append(request)
             return self._answer(request)
 
@@ -92,10 +118,7 @@ class Site:
                 tokens=self.more,
                 body_limit=10_000,
             )
-            transport = httpx.MockTransport(upstream)
-            self._app = create_app(
-                config, upstream=Upstream(answer_timeout=5, transport=transport), clock=self.clock
-            )
+            self._app = create_app(config, upstream=Scripted(note), clock=self.clock)
         app = self._app
         shown = self.token if token is None else token
         headers = {b"authorization": b"Bearer " + shown.encode()} if shown else {}

@@ -19,7 +19,7 @@ from ai_how.serving.gateway.exchange import ClientGone, Exchange, Message, Recei
 from ai_how.serving.gateway.model import GatewayConfig, Refusal, Replica
 from ai_how.serving.gateway.ollama import ASKING, VERSION, ollama, running, tags
 from ai_how.serving.gateway.relay import JSON, Relay
-from ai_how.serving.gateway.upstream import Upstream
+from ai_how.serving.gateway.upstream import Pool, Upstream
 
 log = logging.getLogger("ai_how.gateway")
 
@@ -201,6 +201,6 @@ def create_app(
         config,
         access=access or TokenAccess(config.token_digests, config.tokens),
         endpoints=endpoints or EndpointFolder(config.endpoints, clock),
-        upstream=upstream or Upstream(answer_timeout=config.answer_timeout),
+        upstream=upstream or Pool(answer_timeout=config.answer_timeout),
         clock=clock,
     )
