@@ -67,7 +67,7 @@ def test_multisets_on_occupied_devices(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_multisets_on_occupied_devices(kind: str) -> None:
-    for held, wanted in pairs(kind, 300, seed=4):
+    for held, wanted in pairs(kind, 200, seed=4):
         assert agree_alone(kind, held, wanted)
 
 
@@ -80,8 +80,8 @@ def test_mixed_devices() -> None:
 @pytest.mark.slow
 def test_many_mixed_devices() -> None:
     chance = random.Random(6)
-    said = Counter(agree(*case(chance)) for _ in range(250))
-    assert min(said["placed"], said["conflict"]) > 50
+    said = Counter(agree(*case(chance)) for _ in range(120))
+    assert min(said["placed"], said["conflict"]) > 25
 
 
 def test_the_two_oracles_agree() -> None:
