@@ -53,14 +53,15 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 @asynccontextmanager
-async def gateway(site: Path, speak: Speak) -> AsyncIterator[httpx.AsyncClient]:
+async def gateway(site: Path, speak: Speak, **settings: float) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway in front of one replica that speaks as it is told."""
     upstream = await asyncio.start_server(speak, "127.0.0.1", 0)
     publish(site / "endpoints", upstream.sockets[0].getsockname()[1])
     token = create_token(site / "tokens.json", "admin")
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    config = GatewayConfig(port=port, endpoints=site / "endpoints", token_digests=site / "tokens.json")
+    files = {"endpoints": str(site / "endpoints"), "token_digests": str(site / "tokens.json")}
+    config = GatewayConfig.model_validate({"port": port, **files, **settings})
     server = uvicorn.Server(uvicorn.Config(create_app(config), http="h11", log_config=None, lifespan="on"))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     headers = {"authorization": f"Bearer {token}"}
@@ -168,6 +169,55 @@ def test_a_client_that_leaves_is_noticed_by_the_engine(tmp_path: Path) -> None:
             async with client.stream("POST", "/v1/chat/completions", json=ASKED) as answer:
                 assert await anext(answer.aiter_raw()) == b"data: one\n\n"
             await hung_up.wait()
+
+    asyncio.run(scene())
+
+
+def raw_request(client: httpx.AsyncClient, length: int, body: bytes) -> tuple[int, bytes]:
+    """The gateway's port, and a request as a client writes it that cares for nothing."""
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n"
+    head += f"authorization: {client.headers['authorization']}\r\n\r\n"
+    return client.base_url.port or 0, head.encode() + body
+
+
+def test_a_client_that_does_not_send_what_it_promised_is_given_up(tmp_path: Path) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise AssertionError("the engine was asked")
+
+    async def scene() -> bytes:
+        async with asyncio.timeout(20), gateway(tmp_path, speak, client_timeout=0.1) as client:
+            port, request = raw_request(client, 1000, b'{"model": "ti')
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request)
+            answer = await reader.readuntil(b"}}")
+            writer.close()
+            return answer
+
+    answer = asyncio.run(scene())
+    assert answer.startswith(b"HTTP/1.1 408") and b"request_timeout" in answer
+
+
+def test_a_client_that_takes_nothing_does_not_hold_the_engine(tmp_path: Path) -> None:
+    hung_up = asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(HEAD)
+        try:
+            while True:
+                writer.write(chunk(b"data: " + b"x" * 60_000 + b"\n\n"))
+                await writer.drain()
+        except OSError:
+            hung_up.set()
+
+    async def scene() -> None:
+        async with asyncio.timeout(20), gateway(tmp_path, speak, client_timeout=0.2) as client:
+            body = json.dumps(ASKED).encode()
+            port, request = raw_request(client, len(body), body)
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(request)
+            await hung_up.wait()
+            writer.close()
 
     asyncio.run(scene())
 

@@ -59,7 +59,8 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._serve(Exchange(scope, receive, send, secrets.token_hex(8)))
+            patience = self._config.client_timeout
+            await self._serve(Exchange(scope, receive, send, secrets.token_hex(8), patience))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -18,9 +18,14 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """One request and its answer. ``status`` is 0 until an answer has begun."""
+    """One request and its answer. ``status`` is 0 until an answer has begun.
 
-    def __init__(self, scope: Message, receive: Receive, send: Send, request_id: str) -> None:
+    A client that neither sends nor takes anything for ``patience`` seconds while it is its turn is given up.
+    """
+
+    def __init__(
+        self, scope: Message, receive: Receive, send: Send, request_id: str, patience: float
+    ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.api: Api = "ollama" if self.path.startswith("/api/") else "openai"
@@ -32,13 +37,23 @@ class Exchange:
         self.job = "-"
         self._receive = receive
         self._send = send
+        self._patience = patience
 
     async def body(self, limit: int) -> bytes:
-        """The whole body. Raises :class:`Refusal` over ``limit`` bytes, :class:`ClientGone` if cut off."""
+        """The whole body.
+
+        Raises :class:`Refusal` over ``limit`` bytes or when nothing comes, :class:`ClientGone` if it is cut off.
+        """
         parts: list[bytes] = []
         size = 0
         while True:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(self._patience):
+                    message = await self._receive()
+            except TimeoutError as error:
+                raise Refusal(
+                    408, "The body does not come.", "invalid_request_error", "request_timeout"
+                ) from error
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part: bytes = message.get("body", b"")
@@ -65,8 +80,15 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
-        """Send a part of the answer at once; waits while the client is slower than the engine."""
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        """Send a part of the answer at once; waits while the client is slower than the engine.
+
+        Raises :class:`ClientGone` when the client takes nothing at all.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        except TimeoutError as error:
+            raise ClientGone from error
 
     async def answer(
         self, status: int, body: bytes, content_type: str = "application/json", *extra: tuple[bytes, bytes]

@@ -20,7 +20,8 @@ class GatewayConfig(BaseModel):
     ``endpoints`` is the folder of the endpoint records, ``token_digests`` the file with the digest of the site's own
     token, ``tokens`` that of the tokens that ``ai-how token`` makes, which need not be there.
     Seconds: ``stale_after`` without a heartbeat a replica gets no requests; ``answer_timeout`` is the longest
-    silence of an engine that is answering. ``body_limit`` is in bytes.
+    silence of an engine that is answering, ``client_timeout`` that of a client that is sending or taking.
+    ``body_limit`` is in bytes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,7 @@ class GatewayConfig(BaseModel):
     tokens: Path | None = None
     stale_after: float = Field(default=30.0, gt=0)
     answer_timeout: float = Field(default=600.0, gt=0)
+    client_timeout: float = Field(default=60.0, gt=0)
     body_limit: int = Field(default=64 * 1024 * 1024, gt=0)
 
 
