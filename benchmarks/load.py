@@ -93,7 +93,7 @@ def agreement(rate: float, scale: float, periods: int) -> Agreement:
 
 def plain(address: Address, connections: int) -> Work:
     request = http_request("GET", "/", address, b"", None, "")
-    return Work(address, lambda _: request, Exchange, connections, 30)
+    return Work(address, lambda _: request, Exchange, connections, 30, connections)
 
 
 def percentiles(taken: Taken, time: Callable[[Exchange], float]) -> dict[float, float]:
@@ -135,7 +135,7 @@ async def paced(address: Address, seconds: float) -> Taken:
 async def events(address: Address, seconds: float) -> float:
     body = chat_body("none", Prompts(max_tokens=100), 0)
     request = http_request("POST", "/v1/chat/completions", address, body, None, "application/json")
-    taken = await Drive(Work(address, lambda _: request, ChatExchange, 16, 30)).closed(16, seconds)
+    taken = await Drive(Work(address, lambda _: request, ChatExchange, 16, 30, 16)).closed(16, seconds)
     return sum(one.events for one in taken.exchanges if isinstance(one, ChatExchange)) / taken.seconds
 
 

@@ -65,7 +65,7 @@ def quick() -> Iterator[Address]:
 def chat(address: Address, tokens: int) -> Work:
     body = chat_body("none", Prompts(max_tokens=tokens), 0)
     request = http_request("POST", "/v1/chat/completions", address, body, None, "application/json")
-    return Work(address, lambda _: request, ChatExchange, 8, 5)
+    return Work(address, lambda _: request, ChatExchange, 8, 5, 8)
 
 
 def median(values: Iterator[float]) -> float:
@@ -129,11 +129,32 @@ def test_rubbish_closing_and_silence_are_told_apart() -> None:
         writer.close()
 
     def brief(address: Address) -> Work:
-        return Work(address, plain(address, 1).request, Exchange, 4, 0.2)
+        return Work(address, plain(address, 1).request, Exchange, 4, 0.2, 4)
 
     assert uvloop.run(against(rubbish, brief, 20, 0.2)) == ["no HTTP"]
     assert uvloop.run(against(closes, brief, 20, 0.2)) == ["closed by the target"]
     assert uvloop.run(against(silent, brief, 20, 0.2)) == ["timed out"]
+
+
+def test_a_request_that_met_a_closing_connection_is_sent_once_more() -> None:
+    """The target answers one request on each connection, says that it keeps it, and closes at the second."""
+
+    async def coy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(4096):
+            writer.write(b"HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n")
+            await reader.read(4096)
+        writer.close()
+
+    async def measure() -> Taken:
+        server = await asyncio.start_server(coy, "127.0.0.1", 0)
+        work = plain(Address(*server.sockets[0].getsockname()[:2]), 1)
+        taken = await Drive(work).open(schedule.constant(50, 0.2))
+        server.close()
+        return taken
+
+    taken = uvloop.run(measure())
+    assert len(taken.exchanges) == 10 and all(one.good for one in taken.exchanges)
+    assert sum(one.resent for one in taken.exchanges) == 9
 
 
 def test_an_answer_that_is_no_stream_is_no_chat() -> None:

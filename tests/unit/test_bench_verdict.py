@@ -106,6 +106,7 @@ def test_lag_counts_against_the_latency_it_is_part_of() -> None:
 def test_requests_that_fell_behind_the_schedule() -> None:
     late = exchanges(1)
     for index, one in enumerate(late):
+        one.queued = index > 20
         one.sent += index / 1000
         one.done += index / 1000
     found = reasons(record(recipe(), 1, 0.0, 2000, taken(late)))

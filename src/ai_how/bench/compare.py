@@ -65,7 +65,8 @@ def compared(before: Result, after: Result, figures: Sequence[str] = (), allowed
         reasons = sorted({reason for found in left_out.values() for reason in found})
         raise CouldNotTell(
             "no figure is left that both can be trusted in",
-            cause="; ".join(reasons) or "they share no figure",
+            cause=None if reasons else "they share no figure",
+            detail="\n".join(reasons) or None,
         )
     sides = (len(before.runs), len(after.runs))
     if not enough_runs(*sides):

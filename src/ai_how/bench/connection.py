@@ -23,18 +23,22 @@ _OTHER_FILES = 64
 class Connection(asyncio.Protocol):
     """One connection with at most one request under way."""
 
-    __slots__ = ("_parser", "_pool", "_stays", "_transport", "exchange")
+    __slots__ = ("_parser", "_pool", "_request", "_stays", "_transport", "_untouched", "exchange")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._parser = ResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._stays = True
+        self._untouched = False
+        self._request = b""
         self.exchange: Exchange | None = None
 
     def send(self, exchange: Exchange, request: bytes) -> None:
         assert self._transport is not None
-        self.exchange = exchange
+        # Only an answer before this request makes it one that the target may not have seen when it closed.
+        self._untouched = bool(self._request)
+        self.exchange, self._request = exchange, request
         exchange.sent = time.monotonic()
         self._transport.write(request)
 
@@ -47,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self._untouched = False
         try:
             if self.exchange is None:
                 raise Rubbish("an answer that nobody asked for")
@@ -57,7 +62,13 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        if self.exchange is not None and not (error is None and self._parser.closed()):
+        exchange = self.exchange
+        if exchange is not None and self._untouched and not exchange.resent:
+            self.exchange = None
+            self._pool.lost(self)
+            self._pool.again(exchange, self._request)
+            return
+        if exchange is not None and not (error is None and self._parser.closed()):
             self._fail("closed by the target")
         self._pool.lost(self)
 
@@ -128,9 +139,19 @@ class Pool:
         if self._idle:
             self._idle.pop().send(exchange, request)
             return
+        exchange.queued = len(self._there) + len(self._opening) >= self._most
         self._waiting.append((exchange, request))
         if len(self._opening) < len(self._waiting):
             self._open()
+
+    def again(self, exchange: Exchange, request: bytes) -> None:
+        """Send it once more, before all others: the target closed a kept connection before it saw the request.
+
+        Engines do so that say ``keep-alive`` and close after a stream. Every client asks again then; its time goes on.
+        """
+        exchange.resent = True
+        self._waiting.appendleft((exchange, request))
+        self._open()
 
     async def warm(self, count: int) -> None:
         """Open that many beforehand: a request need not wait for one. Raises :class:`OSError` when none is taken."""

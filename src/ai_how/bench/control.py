@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import uvloop
 
@@ -132,13 +133,7 @@ class Bench:
     def _of(self, number: int) -> Work:
         """The work of one repetition: its requests are none that an earlier one has sent."""
         work, first = self._work, number * 1_000_000_000
-        return Work(
-            work.address,
-            lambda index: work.request(first + index),
-            work.exchange,
-            work.connections,
-            work.timeout,
-        )
+        return replace(work, request=lambda index: work.request(first + index))
 
     def _hearing(self, number: int) -> Callable[[Progress], None] | None:
         heard = self._heard

@@ -50,7 +50,7 @@ class Drive:
         """Send each request when it is due. Raises :class:`OSError` when the target takes no connection at first."""
         # All requests are made beforehand: making one while another is due would make that one late.
         requests = [self._work.request(index) for index in range(len(schedule))]
-        await self._pool.warm(self._work.connections)
+        await self._pool.warm(self._work.beforehand)
         self._progress.intended = len(schedule)
         _collect()
         base = time.monotonic() + _LEAD
@@ -79,7 +79,7 @@ class Drive:
 
     async def closed(self, clients: int, seconds: float) -> Taken:
         """``clients`` that each send the next request when they have their answer. Raises like :meth:`open`."""
-        await self._pool.warm(clients)
+        await self._pool.warm(min(clients, self._work.beforehand))
         _collect()
         base = time.monotonic()
         end = base + seconds

@@ -16,7 +16,8 @@ class Exchange:
     """Times are seconds of one monotonic clock; 0 where it did not come to that.
 
     ``due`` is when the schedule wanted it, ``woke`` when the generator got round to it, ``sent`` when a connection was
-    free and the bytes went out. ``error`` is empty for an answer that is what it should be.
+    free and the bytes went out. ``queued`` tells that all connections were in use, ``resent`` that the target had
+    closed a connection that it had said it would keep. ``error`` is empty for an answer that is what it should be.
     """
 
     due: float
@@ -26,6 +27,8 @@ class Exchange:
     done: float = 0.0
     status: int = 0
     error: str = ""
+    queued: bool = False
+    resent: bool = False
 
     def body(self, data: bytes, now: float) -> None:
         """A piece of the answer has come."""

@@ -18,8 +18,6 @@ from ai_how.spec.bench import BenchRecipe, Objective
 #: Histograms that percentiles are told of, in the order in which they are shown.
 LATENCIES = ("latency", "latency_sent", "first_token", "first_token_sent", "token", "gap")
 _UNITS = {"throughput": "1/s", "goodput": "1/s", "tokens": "tokens/s"}
-#: A request that went out later than this after its turn had to wait for a connection, in seconds.
-_WAITED = 0.001
 
 
 def record(recipe: BenchRecipe, number: int, started: float, intended: int | None, taken: Taken) -> RunRecord:
@@ -44,7 +42,8 @@ def record(recipe: BenchRecipe, number: int, started: float, intended: int | Non
         steady_why=_without_cut(steady, recipe),
         busy=taken.busy,
         achieved=_achieved(sent) if intended is not None else None,
-        waited=sum(one.sent - one.woke > _WAITED for one in sent) / len(sent) if sent else 0.0,
+        waited=sum(one.queued for one in ordered) / len(ordered) if ordered else 0.0,
+        resent=sum(one.resent for one in ordered),
         tokens_known=sum(one.tokens is not None for one in chats) / len(chats) if chats else None,
         stopped=taken.stopped,
         histograms={name: found.as_json() for name, found in _histograms(sent, kept) if len(found)},

@@ -40,8 +40,9 @@ class RunRecord(Kept):
     """One run. ``cut`` requests at its beginning were warm-up and are in no histogram of latencies.
 
     ``achieved`` is the rate at which requests went out as a share of the rate intended; ``waited`` the share of
-    requests that had to wait for a connection; ``busy`` the share of a core that the generator used. Histograms hold
-    nanoseconds.
+    requests that had to wait since all connections were in use; ``resent`` how many were sent again, because the target
+    closed a connection that it had said it would keep; ``busy`` the share of a core that the generator used.
+    Histograms hold nanoseconds.
     """
 
     number: int
@@ -57,6 +58,7 @@ class RunRecord(Kept):
     busy: float
     achieved: float | None
     waited: float
+    resent: int = 0
     tokens_known: float | None = None
     stopped: str | None = None
     histograms: Mapping[str, Mapping[str, Any]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ai_how.bench.model import VERSION, Result
-from ai_how.errors import AiHowError
+from ai_how.errors import AiHowError, NotFound
 from ai_how.run import write_whole
 from ai_how.run.files import read_whole
 
@@ -20,7 +20,11 @@ def write_result(path: Path, result: Result) -> None:
 def read_result(path: Path) -> Result:
     """Raises :class:`NotFound` when there is no such file, and :class:`AiHowError` when it is no result."""
     try:
-        return Result.model_validate_json(read_whole(path))
+        text = read_whole(path)
+    except NotFound as error:
+        raise NotFound(error.message, where=error.where, todo="`ai-how bench run` writes results.") from error
+    try:
+        return Result.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise AiHowError(

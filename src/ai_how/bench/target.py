@@ -23,14 +23,15 @@ def work_of(recipe: BenchRecipe, address: Address, token: str | None) -> Work:
     connections = load.clients if load.arrivals == "closed" else load.connections
     if target.api == "http":
         request = http_request(target.method, target.path, address, target.body.encode(), token, "text/plain")
-        return Work(address, lambda _: request, Exchange, connections, recipe.timeout)
+        return Work(address, lambda _: request, Exchange, connections, recipe.timeout, beforehand=connections)
     model, prompts = target.model or "", recipe.prompts
 
     def ask(index: int) -> bytes:
         body = chat_body(model, prompts, index)
         return http_request("POST", "/v1/chat/completions", address, body, token, "application/json")
 
-    return Work(address, ask, ChatExchange, connections, recipe.timeout)
+    # Engines give a thread to each connection, to an idle one too: those opened beforehand could hold all of them.
+    return Work(address, ask, ChatExchange, connections, recipe.timeout, beforehand=1)
 
 
 def chat_body(model: str, prompts: Prompts, index: int) -> bytes:

@@ -21,13 +21,17 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """What is asked: the bytes of request ``i``, and the exchange that reads its answer."""
+    """What is asked: the bytes of request ``i``, and the exchange that reads its answer.
+
+    ``connections`` at most, and so many of them are opened ``beforehand``.
+    """
 
     address: Address
     request: Callable[[int], bytes]
     exchange: Callable[[float], Exchange]
     connections: int
     timeout: float
+    beforehand: int
 
 
 @dataclass

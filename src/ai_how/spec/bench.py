@@ -86,7 +86,7 @@ class Load(Frozen):
         64,
         ge=1,
         le=20_000,
-        description="Connections, opened beforehand; who finds none free waits, and that time counts.",
+        description="Connections at most; who finds none free waits, and that time counts.",
     )
     seed: int = Field(1, description="Seed of the arrivals; each repetition has its own, made of it.")
 

@@ -1,0 +1,83 @@
+"""`ai-how bench` against the real engine: what it counts is what the engine says that it did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from launched import Running, start
+from tiny_gguf import write_tiny_gguf
+
+from ai_how.bench.results import read_result
+from ai_how.cli import main
+from ai_how.serving.engines import LlamaCpp
+
+RECIPE = """\
+version: "1.0"
+kind: bench
+name: engine
+target: {{api: openai, url: "http://{host}:{port}", model: tiny, token_variable: BENCH_TEST_TOKEN}}
+prompts: {{words: 8, max_tokens: 8}}
+load: {{arrivals: closed, clients: 1, seconds: 1}}
+repetitions: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def replica(llama_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    site = tmp_path_factory.mktemp("site")
+    running = start(LlamaCpp(), llama_python, write_tiny_gguf(site / "tiny.gguf"), site)
+    running.record()
+    yield running
+    running.end()
+
+
+def test_a_real_stream_is_read_to_its_end(
+    replica: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = replica.record()
+    secret = (replica.site / "endpoints" / record.secret_file).read_text()
+    monkeypatch.setenv("BENCH_TEST_TOKEN", secret)
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "result.json"
+    recipe.write_text(RECIPE.format(host=record.host, port=record.port))
+    assert main(["bench", "run", str(recipe), "--out", str(out), "--json"]) == 0
+    assert secret not in out.read_text()
+    result = read_result(out)
+    (run,) = result.runs
+    assert run.good > 5 and not run.errors and run.tokens_known == 1.0
+    found = {figure.name: figure.value for figure in result.figures}
+    assert 0 < found["first_token.p50"] <= found["latency.p50"]
+    assert found["tokens"] / found["throughput"] == pytest.approx(8, rel=0.02), "max_tokens each"
+
+
+def test_without_an_address_the_gateway_is_asked_with_its_own_token(
+    replica: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = replica.record()
+    secret = (replica.site / "endpoints" / record.secret_file).read_text()
+    url = f"http://{record.host}:{record.port}"
+    site = SimpleNamespace(gateway_url=url, gateway_token=secret)
+    monkeypatch.setattr("ai_how.cli.bench.site_of", lambda args: site)
+    text = RECIPE.format(host=record.host, port=record.port)
+    for part in (", token_variable: BENCH_TEST_TOKEN", f', url: "{url}"'):
+        text = text.replace(part, "")
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "result.json"
+    recipe.write_text(text)
+    assert main(["bench", "run", str(recipe), "--out", str(out), "--json"]) == 0
+    result = read_result(out)
+    assert result.recipe.target.url is None and result.address == f"{record.host}:{record.port}"
+    assert result.runs[0].good > 5 and not result.runs[0].errors
+
+
+def test_a_wrong_token_is_told_as_what_it_is(
+    replica: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = replica.record()
+    monkeypatch.setenv("BENCH_TEST_TOKEN", "wrong")
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "result.json"
+    recipe.write_text(RECIPE.format(host=record.host, port=record.port))
+    assert main(["bench", "run", str(recipe), "--out", str(out), "--strict"]) == 0
+    (run,) = read_result(out).runs
+    assert run.good == 0 and list(run.errors) == ["status 401"]
