@@ -103,6 +103,15 @@ def test_a_node_that_leaves_is_drained_first_and_the_controller_learns_last() ->
     assert "remove:slurmd-node03" in after(plan, "change:slurmctld")
 
 
+def test_a_node_that_leaves_a_site_that_is_down_is_not_drained() -> None:
+    stopped = [Observation(one.name, State.STOPPED) for one in WANTED]
+    plan = make(WANTED, observed(*stopped, extra=["slurmd-node03"], supervised=False), {})
+    assert work(plan)[:2] == ["open:supervisord", "remove:slurmd-node03"]
+    assert after(plan, "remove:slurmd-node03") == {"open:supervisord"}
+    assert "remove:slurmd-node03" in after(plan, "start:slurmctld")
+
+
+
 def test_strays_are_swept_before_anything_is_opened() -> None:
     strays = [Stray(7, "mariadb"), Stray(8, "mariadb"), Stray(9, "munged")]
     found = [Observation(one.name, State.STOPPED) for one in WANTED]

@@ -84,14 +84,15 @@ def _running(service: Service, found: Observation) -> Step:
 
 def _removals(observed: Observed, base: tuple[str, ...]) -> Iterator[Step]:
     for name in observed.extra:
-        if name.startswith(_NODE):
-            drain = Step(
-                Action.DRAIN, name, "the file has no such node any more; its jobs may end first", base
-            )
-            yield drain
-            yield Step(Action.REMOVE, name, "the file has no such node any more", (drain.id,))
-        else:
+        if not name.startswith(_NODE):
             yield Step(Action.REMOVE, name, "the file asks for no such service any more", base)
+            continue
+        why, before = "the file has no such node any more", base
+        # While the site is down no job runs on it, and there is nobody who could be asked to drain it.
+        if observed.supervised:
+            yield Step(Action.DRAIN, name, f"{why}; its jobs may end first", base)
+            before = (f"{Action.DRAIN}:{name}",)
+        yield Step(Action.REMOVE, name, why, before)
 
 
 def _joining(chosen: Mapping[str, Step], removals: Sequence[Step], unready: Sequence[str]) -> Iterator[Step]:
