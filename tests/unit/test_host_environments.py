@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,9 +90,16 @@ def test_pytorch_comes_in_the_build_that_can_be_had(
     )
     (lists / "cuda.txt").write_text("torch==2.13.0 \\\n    --hash=sha256:2\n")
     monkeypatch.setattr("ai_how.host.environments.has_nvidia", lambda: False)
+    monkeypatch.setattr("ai_how.host.environments._HASHED_PYTHON", sys.version_info[:2])
     gate = good()
     environments(gate, tmp_path / "cpu", lists).ensure("net")
     assert gate.commands[-1].argv[-1] == str(lists / "net.txt")
+
+    monkeypatch.setattr("ai_how.host.environments._HASHED_PYTHON", (2, 7))
+    gate = good()
+    environments(gate, tmp_path / "other", lists).ensure("net")
+    assert gate.commands[-1].argv[-1] == "torch==2.13.0+cpu"
+    assert Path(gate.commands[-2].argv[-1]).read_text() == "six==1.17.0 \\\n    --hash=sha256:0\n"
 
     def without_cpu_build(command: Command) -> Answer:
         return (1, "", "no such version") if "--dry-run" in command.argv else (0, "", "")
