@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import urllib.request
 from collections.abc import Callable
@@ -161,13 +162,25 @@ def test_the_second_of_two_ups_says_who_holds_the_lock(site: LiveSite) -> None:
     site.write(count=5)
     with site.start("up") as first:
         until(lambda: (site.root / "state" / "lock").read_text(), "the first up holds the lock")
-        said = site.run("up", code=LockHeld.exit_code).stderr
-        assert f"`ai-how up` (process {first.pid}" in said
-        assert site.facts("down", code=LockHeld.exit_code)["error"] == "LockHeld"
+        first.send_signal(signal.SIGSTOP)
+        try:
+            said = site.run("up", code=LockHeld.exit_code).stderr
+            assert f"`ai-how up` (process {first.pid}" in said
+            assert site.facts("down", code=LockHeld.exit_code)["error"] == "LockHeld"
+        finally:
+            first.send_signal(signal.SIGCONT)
         first.communicate(timeout=60)
     assert first.returncode == 0
+
+
+def test_a_node_leaves_while_the_site_is_down(site: LiveSite) -> None:
+    site.write(count=5)
+    site.up()
+    site.run("down")
     site.write()
-    site.run("up")
+    assert "remove:slurmd-node05" in site.up()
+    assert site.shell("sinfo", "--noheader", "--Node", "--format=%N", "--partition=gpu").split()[-1] == "node04"
+    assert site.plan() == []
 
 
 def test_two_sites_do_not_meet(site: LiveSite, new_site: Callable[[str], LiveSite]) -> None:
