@@ -76,6 +76,7 @@ def test_a_model_that_does_not_exist() -> None:
     ("status", "code", "todo"),
     [
         (401, "invalid_api_key", "token create"),
+        (403, "model_not_allowed", "token list"),
         (503, "no_ready_replica", "ps"),
         (502, "replica_unreachable", "ps"),
     ],

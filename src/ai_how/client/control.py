@@ -134,6 +134,8 @@ class SiteClient:
             return NotFound(error.message, where=self.url, todo="`ai-how ps` shows what is served.")
         if status == 401:
             todo = "`ai-how token create` makes a token."
+        elif status == 403:
+            todo = "`ai-how token list` shows what each token opens."
         elif status in (502, 503):
             todo = "`ai-how ps` shows how the replicas are."
         else:
