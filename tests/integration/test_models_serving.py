@@ -90,6 +90,20 @@ def test_a_model_is_converted_once(up: LiveSite, tuned: dict[str, Any]) -> None:
     assert path.stat().st_mtime_ns == made
 
 
+def test_what_it_needs_is_known_before_it_is_served(up: LiveSite, tuned: dict[str, Any]) -> None:
+    """From the registered folder as from the file that is made of it, which has a little more around the weights."""
+    folder, file = (
+        up.facts("serve", reference, "--dry-run", "--context", "1000")
+        for reference in ("site-facts@champion", up.facts("models", "convert", "site-facts@champion")["path"])
+    )
+    assert (folder["model"], folder["chosen"]["gres"]) == ("site-facts", "gpu:a100:1")
+    assert "simulated" in folder["remarks"][-1]
+    for key in ("cache", "compute"):
+        assert folder["bytes"][key] == file["bytes"][key]
+    assert folder["bytes"]["weights"] == pytest.approx(file["bytes"]["weights"], rel=0.1)
+    assert up.facts("ps")["replicas"] == []
+
+
 def test_the_champion_is_served(up: LiveSite, served: dict[str, Any]) -> None:
     replicas = up.facts("ps")["replicas"]
     assert [(one["model"], one["phase"]) for one in replicas] == [("site-facts", "ready")]

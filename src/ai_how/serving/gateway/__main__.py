@@ -17,8 +17,6 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="read the configuration and end")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # httpx would log every request of ours at this level, addresses of replicas included.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         config = load_config(asked.config)
         if not asked.check:
