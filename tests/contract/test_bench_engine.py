@@ -20,7 +20,7 @@ kind: bench
 name: engine
 target: {{api: openai, url: "http://{host}:{port}", model: tiny, token_variable: BENCH_TEST_TOKEN}}
 prompts: {{words: 8, max_tokens: 8}}
-load: {{arrivals: closed, clients: 1, seconds: 1}}
+load: {{arrivals: closed, clients: 1, seconds: 0.5}}
 repetitions: 1
 """
 
@@ -46,7 +46,7 @@ def test_a_real_stream_is_read_to_its_end(
     assert secret not in out.read_text()
     result = read_result(out)
     (run,) = result.runs
-    assert run.good > 5 and not run.errors and run.tokens_known == 1.0
+    assert run.good > 2 and not run.errors and run.tokens_known == 1.0
     found = {figure.name: figure.value for figure in result.figures}
     assert 0 < found["first_token.p50"] <= found["latency.p50"]
     assert found["tokens"] / found["throughput"] == pytest.approx(8, rel=0.02), "max_tokens each"
@@ -68,7 +68,7 @@ def test_without_an_address_the_gateway_is_asked_with_its_own_token(
     assert main(["bench", "run", str(recipe), "--out", str(out), "--json"]) == 0
     result = read_result(out)
     assert result.recipe.target.url is None and result.address == f"{record.host}:{record.port}"
-    assert result.runs[0].good > 5 and not result.runs[0].errors
+    assert result.runs[0].good > 2 and not result.runs[0].errors
 
 
 def test_a_wrong_token_is_told_as_what_it_is(

@@ -56,7 +56,7 @@ def run(number: int = 1, spec: BenchRecipe | None = None, **more: Any) -> RunRec
 def result(
     level: float = 0.05, runs: int = 5, lag: float = 0.0001, spec: BenchRecipe | None = None
 ) -> Result:
-    made = [run(number + round(level * 1000), level=level, lag=lag) for number in range(runs)]
+    made = [run(number + round(level * 1000), count=600, level=level, lag=lag) for number in range(runs)]
     spec = spec or recipe()
     return Result(
         version="1.0", kind="bench-result", ai_how="0", started=0, seconds=1, recipe=spec, address="x:1",

@@ -1,4 +1,4 @@
-"""Print the JSON Schema of cluster.yaml or of a recipe: for editors' completion, and for programs that write files."""
+"""Print the JSON Schema of cluster.yaml, of a recipe or of a bench recipe: for editors, and for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "of",
         nargs="?",
-        choices=("cluster", "recipe"),
+        choices=("cluster", "recipe", "bench"),
         default="cluster",
         help="which file (default: cluster)",
     )

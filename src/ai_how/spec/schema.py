@@ -10,6 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from ai_how.spec import operations, values
+from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.model import SiteSpec
 from ai_how.spec.recipe import Recipe
 from ai_how.spec.versions import CURRENT
@@ -19,6 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: dict[str, tuple[type[BaseModel], str]] = {
     "cluster": (SiteSpec, "One site of AI-HOW: its clusters, GPUs, networks and services."),
     "recipe": (Recipe, "How AI-HOW runs one kind of work."),
+    "bench": (BenchRecipe, "What AI-HOW measures, and how."),
 }
 #: The comment by which editors that use yaml-language-server find the schema of a file.
 MODELINE = "# yaml-language-server: $schema={}\n"
