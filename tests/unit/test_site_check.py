@@ -13,7 +13,7 @@ from ai_how.host.inventory import Inventory
 from ai_how.services import Layout
 from ai_how.site import check
 from ai_how.spec import parse
-from ai_how.spec.template import laptop
+from ai_how.spec.template import laptop, template
 
 FILE = parse(laptop())
 NONE = Allocation()
@@ -32,6 +32,12 @@ def test_more_than_the_host_has_is_a_warning_with_its_place() -> None:
     cpus, memory = check.warnings(FILE, small, NONE)
     assert cpus.startswith("cluster.yaml:15:18: 4 nodes of 2 CPUs are 8, this machine has 2")
     assert memory.startswith("cluster.yaml:16:18: the nodes and the controller have 17 GiB")
+
+
+@pytest.mark.parametrize("kind", ["existing", "production"])
+def test_only_the_provider_local_is_warned_of_nodes_that_share_this_machine(kind: str) -> None:
+    small = replace(ROOMY, cpus=2, memory=8 * check.GIB, loopback_name=False)
+    assert check.warnings(parse(template(kind)), small, NONE) == []
 
 
 def test_a_name_that_leads_away_from_loopback_is_a_warning() -> None:

@@ -50,3 +50,10 @@ def test_the_workstation_has_both_sides_and_every_slice_an_owner() -> None:
     }  # fmt: skip
     disk = next(each for each in found.sums if each.resource == "disk")
     assert disk.oversubscribed == (disk.asked > 500)
+
+
+def test_a_cluster_that_runs_elsewhere_takes_nothing_of_this_machine() -> None:
+    found = seen(template("existing"))
+    assert [each.names for each in found.machines] == ["node[01-08]"]
+    assert found.sums == ()
+    assert not any(each.name.startswith("slurm") for each in found.services)

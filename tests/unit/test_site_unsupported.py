@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ai_how.site import unsupported
 from ai_how.spec import SiteFile, parse
-from ai_how.spec.template import laptop
+from ai_how.spec.template import laptop, template
 
 
 def file(more: str = "", old: str = "", new: str = "") -> SiteFile:
@@ -54,3 +54,19 @@ def test_what_the_local_provider_takes_another_way_is_said() -> None:
     )
     ((path, words),) = unsupported.notes(asked.spec)
     assert path[-1] == "control_plane" and "no Kubernetes" in words
+
+
+def test_a_refusal_calls_no_valid_file_mistaken() -> None:
+    asked = file("monitoring: {enabled: true}\nbackup: {enabled: true, path: /srv/backup}\n")
+    error = unsupported.refusal(list(unsupported.problems(asked)))
+    assert error.message == "cluster.yaml is valid, and asks for 2 things that cannot be brought about here"
+    assert error.exit_code == 3 and len(error.problems) == 2
+
+
+def test_storage_is_not_told_of_a_provider_that_the_file_does_not_choose() -> None:
+    said = [
+        words
+        for path, words in unsupported.unsupported(parse(template("production")).spec)
+        if "storage" in path
+    ]
+    assert said and not any("local" in words for words in said)

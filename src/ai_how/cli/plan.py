@@ -80,7 +80,8 @@ def _show_overview(site: Site, overview: Overview) -> None:
     ports = ", ".join(f"{each.name} {each.port}" for each in overview.services if "-port" not in each.name)
     out.print(f"[bold]on 127.0.0.1[/]  {ports}", soft_wrap=False)
     sums = (f"{each.asked} of {each.has} {each.unit or each.resource}" for each in overview.sums)
-    out.print(f"[bold]in sum[/]  {', '.join(sums)}")
+    if overview.sums:
+        out.print(f"[bold]in sum[/]  {', '.join(sums)}")
     out.print()
 
 

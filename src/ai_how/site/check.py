@@ -28,7 +28,12 @@ _NODES = ("clusters", "hpc", "compute_nodes")
 
 
 def warnings(file: SiteFile, inventory: Inventory, gpus: Allocation) -> list[str]:
-    """Emulation oversubscribes: allowed, but whoever reads figures from it should know."""
+    """Emulation oversubscribes: allowed, but whoever reads figures from it should know.
+
+    Only the provider local emulates: virtual machines have checks of their own, and a cluster elsewhere shares nothing.
+    """
+    if file.spec.clusters.hpc.provider != "local":
+        return []
     nodes, controller = list(nodes_of(file.spec, gpus)), file.spec.clusters.hpc.controller
     found = []
     cpus = sum(node.cpus for node in nodes)

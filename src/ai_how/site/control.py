@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ai_how.errors import NotFound, SpecError, UsageError
+from ai_how.errors import NotFound, UsageError
 from ai_how.gpu.allocation import Allocation
 from ai_how.gpu.check import CHECKS
 from ai_how.gpu.demand import devices_of
@@ -149,9 +149,7 @@ class Site:
 
     def warnings(self) -> list[str]:
         """What is allowed but worth knowing, each with its place in the file."""
-        said = [
-            f"{self.file.where(*path)}: {words}" for path, words in unsupported.notes(self.file.spec)
-        ]
+        said = [f"{self.file.where(*path)}: {words}" for path, words in unsupported.notes(self.file.spec)]
         if self.machine:
             said += check.shared_on(self.file, self.machine)
         if self.shown_gpus:
@@ -257,7 +255,7 @@ class Site:
         if self.machine:
             problems += check.on_machine(self.file, self.machine)
         if problems:
-            raise SpecError(problems)
+            raise unsupported.refusal(problems)
 
     def _refuse_what_cannot_be(self) -> None:
         """What would fail half way is refused before anything is changed."""

@@ -97,13 +97,15 @@ def overview(file: SiteFile, gpus: Allocation, ports: Mapping[str, int], invento
     """The whole site as it is asked for."""
     spec = file.spec
     machines = tuple(_machines(spec, gpus))
+    providers = {"hpc": spec.clusters.hpc.provider, "cloud": spec.clusters.cloud.provider}
+    here = tuple(each for each in machines if providers[each.cluster] != "existing")
     return Overview(
         site=spec.name,
         description=spec.metadata.description,
-        providers={"hpc": spec.clusters.hpc.provider, "cloud": spec.clusters.cloud.provider},
+        providers=providers,
         machines=machines,
         services=tuple(_services(spec, ports)),
-        sums=tuple(_sums(machines, inventory)),
+        sums=tuple(_sums(here, inventory)),
         gpus=gpus,
     )
 
@@ -111,9 +113,12 @@ def overview(file: SiteFile, gpus: Allocation, ports: Mapping[str, int], invento
 def _machines(spec: SiteSpec, gpus: Allocation) -> Iterator[Machines]:
     hpc, cloud = spec.clusters.hpc, spec.clusters.cloud
     one = hpc.controller
-    yield Machines(
-        "hpc", "controller", "controller", 1, one.cpu_cores, one.memory_gb, one.disk_gb, one.ip_address, {}
-    )
+    # The controller of a cluster that runs already is its owner's; the file need not know it.
+    if hpc.provider != "existing" or "controller" in hpc.model_fields_set:
+        yield Machines(
+            "hpc", "controller", "controller", 1, one.cpu_cores, one.memory_gb, one.disk_gb, one.ip_address,
+            {},
+        )  # fmt: skip
     for group in hpc.groups:
         yield _group(group, gpus)
     if (plane := cloud.control_plane) is not None:
@@ -163,12 +168,16 @@ def _services(spec: SiteSpec, ports: Mapping[str, int]) -> Iterator[ServicePort]
     fixed = {
         name.replace("_", "-") for name in type(asked).model_fields if getattr(asked, name).port is not None
     }
+    # Slurm of the other providers listens on machines of its own, not here.
+    elsewhere = ("slurmd-",) if spec.clusters.hpc.provider == "local" else ("slurm",)
     for name, port in sorted(ports.items(), key=lambda pair: pair[1]):
-        if not name.startswith("slurmd-"):
+        if not name.startswith(elsewhere):
             yield ServicePort(name, port, name in fixed)
 
 
 def _sums(machines: tuple[Machines, ...], inventory: Inventory) -> Iterator[Sum]:
+    if not machines:
+        return
     yield Sum("CPUs", "", sum(each.count * each.cpus for each in machines), inventory.cpus)
     memory = sum(each.count * each.memory_gb for each in machines)
     yield Sum("memory", "GiB of memory", memory, inventory.memory // GIB)

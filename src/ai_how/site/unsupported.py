@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
-from ai_how.errors import Problem
+from ai_how.errors import Problem, SpecError
 from ai_how.spec import SiteFile
 from ai_how.spec.model import SiteSpec
 
@@ -23,6 +23,15 @@ def problems(file: SiteFile) -> Iterator[Problem]:
         yield file.problem(path, message, _TODO.format(".".join(str(part) for part in path)))
 
 
+def refusal(found: Sequence[Problem]) -> SpecError:
+    """Why ``up`` does not begin: the file is valid, and asks for more than can be brought about on this machine."""
+    error = SpecError(found)
+    count = f"{len(found)} things" if len(found) > 1 else "one thing"
+    error.message = f"{found[0].file} is valid, and asks for {count} that cannot be brought about here"
+    error.todo = "Leave these out of the file for now; nothing was changed."
+    return error
+
+
 def unsupported(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
     """Everything that no provider does yet, as (path, message)."""
     yield from _providers(spec)
@@ -35,11 +44,11 @@ def _providers(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
     for path, cluster in ((_HPC, spec.clusters.hpc), (_CLOUD, spec.clusters.cloud)):
         if cluster.provider != "local":
             yield (*path, "provider"), f"the provider {cluster.provider} is not there yet"
+    why = "nothing mounts it yet"
+    if spec.clusters.hpc.provider == "local":
+        why = "the provider local mounts nothing; its nodes share this machine's disk"
     for index, storage in enumerate(spec.clusters.hpc.storage):
-        yield (
-            (*_HPC, "storage", index),
-            f"the storage '{storage.name}': the provider local mounts nothing; its nodes share this machine's disk",
-        )
+        yield (*_HPC, "storage", index), f"the storage '{storage.name}': {why}"
 
 
 def _slurm(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
