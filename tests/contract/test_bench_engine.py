@@ -78,6 +78,6 @@ def test_a_wrong_token_is_told_as_what_it_is(
     monkeypatch.setenv("BENCH_TEST_TOKEN", "wrong")
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "result.json"
     recipe.write_text(RECIPE.format(host=record.host, port=record.port))
-    assert main(["bench", "run", str(recipe), "--out", str(out), "--strict"]) == 0
+    assert main(["bench", "run", str(recipe), "--out", str(out), "--strict"]) == 9
     (run,) = read_result(out).runs
     assert run.good == 0 and list(run.errors) == ["status 401"]

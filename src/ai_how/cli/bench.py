@@ -97,7 +97,7 @@ def _run(args: argparse.Namespace) -> int:
         out.print(f"\nthe result is in {path}", markup=False)
     if result.partial:
         return EXIT_INTERRUPTED if result.partial.endswith(INTERRUPTED) else CouldNotTell.exit_code
-    return _strict(args, result)
+    return _strict(args, result) if result.figures else CouldNotTell.exit_code
 
 
 def _recipe(args: argparse.Namespace) -> BenchRecipe:
@@ -188,7 +188,8 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _strict(args: argparse.Namespace, result: Result) -> int:
-    return 1 if args.strict and not all(figure.ok for figure in result.figures) else 0
+    trusted = bool(result.figures) and all(figure.ok for figure in result.figures)
+    return 1 if args.strict and not trusted else 0
 
 
 def _facts(result: Result) -> dict[str, Any]:
@@ -200,17 +201,25 @@ def _facts(result: Result) -> dict[str, Any]:
 
 
 def _print(result: Result, everything: bool) -> None:
+    from collections import Counter
+
     from rich.table import Table
 
     recipe = result.recipe
     sent = sum(run.sent for run in result.runs)
-    failed = sum(sum(run.errors.values()) for run in result.runs)
+    errors = sum((Counter(run.errors) for run in result.runs), Counter[str]())
+    failed = errors.total()
     out.print(
         f"[bold]{recipe.name}[/]  {result.address}  {len(result.runs)} runs, {sent:,} requests, {failed:,} failed"
     )
     if result.partial:
         out.print(f"[yellow]partial:[/] {result.partial}")
+    for kind, count in errors.most_common():
+        out.print(f"  {count:,} failed: {kind}", style="red", markup=False)
     _generator(result)
+    if not result.figures:
+        out.print("No request was answered as it should be, so there are no figures.")
+        return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("figure", "value", "95 % interval", "each run", "verdict"):
         table.add_column(name, justify="right" if name == "value" else "left")
