@@ -63,7 +63,7 @@ def test_the_template_is_valid_and_its_values_know_their_places() -> None:
         ("name: tiny", "name: Tiny", "'Tiny' cannot be a name", "Names the site"),
         ("name: tiny", "name: ../x", "cannot be a name", None),
         ('"1.0"', "1.0", "'version'", None),
-        ('"1.0"', '"2.0"', "'version'", None),
+        ('"1.0"', '"2.0"', "of version 2.0", "A later ai-how"),
         ("  hpc:", "  hpcc:", "unknown key 'hpcc' in 'clusters'", "Did you mean 'hpc'?"),
         ("  hpc:", "  slurm:", "'clusters.hpc' is missing", "The Slurm side."),
     ],

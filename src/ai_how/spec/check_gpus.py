@@ -97,7 +97,10 @@ def _against(asked: GpuAllocation, what: str) -> Iterator[Found]:
 
 
 def _none_for_slices(asked: GpuAllocation) -> Iterator[Found]:
-    if asked.strategy == "whole" or any(device.mig_capable for device in asked.devices):
+    # A device that allows profiles was meant to be capable: that is told where they stand.
+    if asked.strategy == "whole" or any(
+        device.mig_capable or device.allowed_mig_profiles for device in asked.devices
+    ):
         return
     todo = "Write `mig_capable: true` for a device that is, or ask for whole devices."
     for cluster in CLUSTERS:
@@ -189,6 +192,8 @@ def takers(spec: SiteSpec) -> Iterator[Found]:
             "Say who gets them, by `mig_slices`, `whole_gpus` or `demands`.",
         )
         return
+    known = targets(spec)
+    lost = {demand.for_.partition(".")[0] for demand in asked.demands if demand.for_ not in known}
     for cluster in CLUSTERS:
         groups = list(_gpu_groups(spec, cluster))
         shares = {key: getattr(getattr(asked, key), cluster) for key in SHARES}
@@ -205,6 +210,7 @@ def takers(spec: SiteSpec) -> Iterator[Found]:
         for group in groups:
             if (
                 key is None
+                and cluster not in lost  # whoever was meant there may be this group
                 and not group.own
                 and not any(group.is_meant(demand.for_) for demand in asked.demands)
             ):

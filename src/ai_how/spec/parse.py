@@ -15,10 +15,11 @@ from ai_how.spec.load import Path, Position, load, nearest, tuples
 from ai_how.spec.message import Fault, faults, link
 from ai_how.spec.model import SiteSpec
 from ai_how.spec.salvage import salvage
-from ai_how.spec.versions import CURRENT, OLDER
+from ai_how.spec.versions import CURRENT, OLDER, is_newer
 
 __all__ = ["Found", "Path", "Position", "SiteFile", "load", "nearest", "parse", "validate"]
 
+_NEWER = "A later ai-how wrote it, and reads it."
 _MIGRATE = "`ai-how migrate` shows it in the current version; with `--write` it changes the file."
 
 
@@ -57,6 +58,11 @@ def parse(
         # Its keys are other ones: to tell each of them as a mistake would help nobody.
         told = Fault(
             ("version",), f"the file is of version {version}, and this ai-how reads {CURRENT}", _MIGRATE, ()
+        )
+        raise SpecError([_problem(SiteSpec, told, positions, name)])
+    if is_newer(version):
+        told = Fault(
+            ("version",), f"the file is of version {version}, and this ai-how reads {CURRENT}", _NEWER, ()
         )
         raise SpecError([_problem(SiteSpec, told, positions, name)])
     spec, found, touched = _validated(data)
