@@ -1,6 +1,6 @@
 """Show, plan and cut the GPUs that the file names.
 
-ai-how gpu inventory [--save FILE]
+ai-how gpu inventory
 ai-how gpu plan [--svg FILE] [--format mig-parted|nvidia-smi|gres|kubernetes|mdev]
 ai-how gpu explain [DEMAND|PROFILE]
 ai-how gpu apply [--yes]
@@ -55,8 +55,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_argument(
             "--inventory", type=Path, metavar="FILE", help=meant or "take the GPUs from an inventory file"
         )
-        if name == "inventory":
-            verb.add_argument("--save", type=Path, metavar="FILE", help="write the inventory to a file")
         if name == "plan":
             verb.add_argument("--svg", type=Path, metavar="FILE", help="write the drawing as a picture")
             verb.add_argument("--format", choices=FORMATS, help="print it for another tool instead")
@@ -96,13 +94,10 @@ def _inventory(args: argparse.Namespace) -> int:
     from ai_how.host.folders import Folders
     from ai_how.host.nvidia import answer
     from ai_how.host.probe import probe
-    from ai_how.host.recorded import save_inventory
     from ai_how.run import LocalGate
     from ai_how.site.gpus import shown
 
     machine = _machine(args) or probe(LocalGate(), Folders.of_user(os.environ).home)
-    if args.save:
-        save_inventory(machine, args.save)
     found = answer(machine)
     if args.json:
         gpus = None if machine.gpus is None else [gpu.model_dump(mode="json") for gpu in machine.gpus]
@@ -116,8 +111,6 @@ def _inventory(args: argparse.Namespace) -> int:
         draw(drawing)
         for line in facts:
             out.print(line, style="dim", markup=False)
-    if args.save:
-        out.print(f"\nwritten to {args.save}")
     return 0
 
 
