@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ai_how.cli import jobs, output, status
+from ai_how.cli import jobs, main, output, status
 from ai_how.errors import AiHowError
 from ai_how.slurm.model import Job
 
@@ -131,3 +132,15 @@ def test_moments_and_measures_are_shown_as_people_read_them() -> None:
 )
 def test_the_state_of_a_job_is_red_where_somebody_has_to_look(job: Job, shown: str) -> None:
     assert jobs._state(job) == shown
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    # Nothing is written before the buffer is flushed at the end, where the interpreter would complain of it.
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr("sys.stdout", closed)
+        assert main(["--version"]) == 0
+    assert capfd.readouterr().err == ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -65,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line. Returns the exit code; the one place where errors are caught."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        # What is still in the buffer meets a closed pipe here, not while the interpreter ends.
+        sys.stdout.flush()
+        return code
     except AiHowError as error:
         from ai_how.cli.output import print_error
 
@@ -75,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("ai-how: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader (`head`, a pager) has seen enough.
-        sys.stderr.close()
+        # The reader (`head`, a pager) has seen enough; what is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - the one catch at the top: nobody is shown a traceback
         from ai_how.cli.output import print_error, unexpected
