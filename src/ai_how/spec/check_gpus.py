@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ai_how.spec.check import Found
-from ai_how.spec.check_slurm import unnamed
+from ai_how.spec.check_slurm import misnamed
 from ai_how.spec.gpus import GpuAllocation, GpuDemand
 from ai_how.spec.load import Path
 from ai_how.spec.message import did_you_mean
@@ -152,7 +152,7 @@ def demands(spec: SiteSpec) -> Iterator[Found]:
 def _target(spec: SiteSpec, demand: GpuDemand, path: Path) -> Iterator[Found]:
     known = targets(spec)
     if demand.for_ not in known:
-        if demand.for_.startswith("hpc.") and unnamed(spec):
+        if demand.for_.startswith("hpc.") and misnamed(spec):
             return
         message = f"there is no '{demand.for_}' that could take GPUs"
         yield (*path, "for"), message, did_you_mean(demand.for_, known)

@@ -63,10 +63,13 @@ def taken(spec: SiteSpec) -> Iterator[Found]:
             yield (*_SLURM, "partitions", index), message, "Choose another name."
 
 
-def unnamed(spec: SiteSpec) -> bool:
-    """Whether a group lacks the name that it needs: then nobody can tell which names are unknown."""
+def misnamed(spec: SiteSpec) -> bool:
+    """Whether a group lacks the name that it needs, or has another's: then nobody can tell which names are unknown."""
     nodes = spec.clusters.hpc.compute_nodes
-    return isinstance(nodes, tuple) and any(group.name is None for group in nodes)
+    if not isinstance(nodes, tuple):
+        return False
+    names = {group.name for group in nodes}
+    return None in names or len(names) < len(nodes)
 
 
 def partitions(spec: SiteSpec) -> Iterator[Found]:
@@ -81,7 +84,8 @@ def partitions(spec: SiteSpec) -> Iterator[Found]:
                 "Keep one, or rename one.",
             )
     default = slurm.default_partition
-    if default is not None and default not in names:
+    # Of two partitions of one name the default one may be meant.
+    if default is not None and default not in names and len(set(names)) == len(names):
         yield (
             (*_SLURM, "default_partition"),
             f"there is no partition '{default}'",
@@ -114,7 +118,7 @@ def _unknown_groups(spec: SiteSpec, partition: Partition, path: Path) -> Iterato
                 f"partition '{partition.name}' names the group '{name}' twice",
                 None,
             )
-        elif name not in known and not unnamed(spec):
+        elif name not in known and not misnamed(spec):
             todo = did_you_mean(name, known) if known else "compute_nodes is one group without a name."
             yield (*path, "groups", number), f"there is no node group '{name}'", todo
 
