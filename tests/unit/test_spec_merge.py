@@ -198,3 +198,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {"path": "metadata.name", "value": "lab", "source": "file", "where": f"{base}:3:18"} in facts[
         "values"
     ]
+
+
+@pytest.mark.parametrize("path", ["partitions.1.nodes", "partitions[1].nodes"])
+def test_items_are_set_by_name_and_not_by_number(path: str) -> None:
+    with pytest.raises(UsageError, match="an item of a list is meant by its name"):
+        setting(f"clusters.hpc.slurm_config.{path}=2")

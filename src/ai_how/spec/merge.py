@@ -81,12 +81,19 @@ def merge(base: Layer, *overlays: Layer, also: Iterable[Check] = ()) -> Merged:
 def setting(assignment: str) -> Layer:
     """The layer of one ``--set PATH=VALUE``; the value is read as YAML.
 
-    Raises :class:`UsageError` when it is none, and :class:`SpecError` when the value is no YAML.
+    Raises :class:`UsageError` when it is none, or counts items instead of naming them, and :class:`SpecError` when
+    the value is no YAML.
     """
     path, sign, value = assignment.partition("=")
     if not sign or not all(path.strip().split(".")):
         raise UsageError(
             f"'{assignment}' sets nothing", todo="Write --set PATH=VALUE, such as metadata.name=lab."
+        )
+    if number := next((key for key in path.split(".") if key.strip().isdigit() or "[" in key), None):
+        raise UsageError(
+            f"'{number}' is no key: an item of a list is meant by its name",
+            where=f"--set {assignment}",
+            todo="Write the name, such as clusters.hpc.slurm_config.partitions.debug.nodes=2.",
         )
     name = f"--set {assignment}"
     data: Any = Document(f"value: {value}", name).data["value"]
