@@ -149,7 +149,8 @@ def unexpected(error: Exception) -> AiHowError:
     import traceback
 
     if isinstance(error, OSError) and error.strerror:
-        where = str(error.filename) if error.filename else None
+        # Of a file that takes another's place, it is the other's name that somebody knows.
+        where = str(error.filename2 or error.filename) if error.filename else None
         return AiHowError(f"the system refused: {error.strerror}", where=where)
     with tempfile.NamedTemporaryFile("w", prefix="ai-how-", suffix=".log", delete=False) as file:
         traceback.print_exception(error, file=file)

@@ -160,7 +160,8 @@ def journal_at(path: Path) -> Journal:
         return read_journal(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError as error:
         raise NotFound(
-            f"there is no {path}", todo="They lie in the folder gpu/ of the data folder."
+            f"there is no {path}",
+            todo="`ai-how gpu apply` and `ai-how gpu cleanup` save them in the folder gpu/ of the data folder.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise AiHowError(f"{path} cannot be read: {error}", where=str(path)) from error
