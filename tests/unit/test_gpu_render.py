@@ -12,7 +12,7 @@ import yaml
 from sample_gpus import DEVICES, ENTRIES, PLACEMENT, granted, kind, same
 
 from ai_how.gpu import render
-from ai_how.gpu.model import Device, Slice
+from ai_how.gpu.model import Device, Held, Slice
 from ai_how.gpu.render import Told
 from ai_how.kube import render as kube
 
@@ -54,6 +54,20 @@ def test_nvidia_smi_commands() -> None:
     assert created["0000:65:00.0"] == ["19:0", "19:1", "19:2", "20:3", "19:4", "19:5", "19:6"]
     assert created["0000:ca:00.0"] == ["14:0"], "what is kept is not made again"
     assert created["0001:01:00.0"] == ["5:0", "14:9"]
+
+
+def test_no_command_is_written_for_a_device_that_nothing_names() -> None:
+    device = Device("mine", kind("a100-80"))
+    text = render.nvidia_smi([device], [granted("hpc", "mine", 0, "7g.80gb")])
+    assert "pci_address" in text and "nvidia-smi -i" not in text
+    parted = render.mig_parted([device], [granted("hpc", "mine", 0, "7g.80gb")], {}, name="x")
+    assert "a guess" in parted
+
+
+def test_a_device_that_is_given_as_a_whole_is_emptied_first() -> None:
+    device = Device("mine", kind("a100-80"), "0000:65:00.0", held=(Held(Slice("mine", 0, "1g.10gb")),))
+    text = render.nvidia_smi([device], [granted("hpc", "mine")])
+    assert text.index(" -dci") < text.index(" -dgi") < text.index(" -mig 0")
 
 
 def test_nvidia_smi_empties_a_device_where_nothing_is_kept() -> None:

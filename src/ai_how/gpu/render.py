@@ -104,7 +104,10 @@ def _parted(device: Device, index: int, entries: Sequence[Entry]) -> Iterator[st
     granted = slices_of(device, entries)
     if not granted and whole_of(device, entries) is None:
         return
-    yield f"    - devices: [{index}]  # {device.id}, {_title(device)}"
+    guess = (
+        "" if device.pci_address or device.uuid else "; the number is a guess: the file has no pci_address"
+    )
+    yield f"    - devices: [{index}]  # {device.id}, {_title(device)}{guess}"
     yield f"      mig-enabled: {'true' if granted else 'false'}"
     if granted:
         yield "      mig-devices:"
@@ -129,13 +132,20 @@ def nvidia_smi(devices: Sequence[Device], entries: Sequence[Entry], left: Sequen
 
 
 def _commands(device: Device, granted: Sequence[Entry], whole: bool, left: Sequence[Slice]) -> Iterator[str]:
-    which = device.pci_address or device.uuid or device.id
-    if not granted:
-        if whole and device.kind.profiles:
-            yield f"\n# {device.id}, {_title(device)}: as a whole"
-            yield f"nvidia-smi -i {which} -mig 0"
+    if not granted and not (whole and device.kind.profiles):
         return
-    yield f"\n# {device.id}, {_title(device)}: {_counted(granted)}"
+    yield f"\n# {device.id}, {_title(device)}: {_counted(granted) if granted else 'as a whole'}"
+    which = device.pci_address or device.uuid
+    if not which:
+        # Its id is the file's own word; a number would be a guess, and cut whatever device has it.
+        yield "# No command can name it: write its pci_address in the file."
+        return
+    if not granted:
+        if device.held:
+            yield f"nvidia-smi mig -i {which} -dci"
+            yield f"nvidia-smi mig -i {which} -dgi"
+        yield f"nvidia-smi -i {which} -mig 0"
+        return
     yield f"nvidia-smi -i {which} -mig 1"
     if device.kind.architecture == "ampere":
         yield f"# If it says that a reset is pending: nvidia-smi --gpu-reset -i {which}"
