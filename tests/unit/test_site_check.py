@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ai_how.errors import AiHowError, SpecError
-from ai_how.gpu.allocation import Allocation
+from ai_how.gpu.allocation import Allocation, allocate
 from ai_how.host.inventory import Inventory
 from ai_how.services import Layout
 from ai_how.site import check
@@ -32,6 +32,12 @@ def test_more_than_the_host_has_is_a_warning_with_its_place() -> None:
     cpus, memory = check.warnings(FILE, small, NONE)
     assert cpus.startswith("cluster.yaml:15:18: 4 nodes of 2 CPUs are 8, this machine has 2")
     assert memory.startswith("cluster.yaml:16:18: the nodes and the controller have 17 GiB")
+
+
+def test_nodes_for_which_no_gpu_is_left_are_named() -> None:
+    file = parse(template("workstation").replace("{hpc: 4, cloud: 3}", "{hpc: 2, cloud: 3}"))
+    (told,) = check.warnings(file, ROOMY, allocate(file.spec))
+    assert told.startswith("cluster.yaml:39:20: node[03-04]: no GPU is left")
 
 
 @pytest.mark.parametrize("kind", ["existing", "production"])

@@ -11,7 +11,8 @@ from ai_how.gpu.allocation import Allocation
 from ai_how.host.inventory import Inventory
 from ai_how.host.machine import Machine
 from ai_how.services import Layout
-from ai_how.services.nodes import EmulatedNode, nodes_of
+from ai_how.services.nodes import EmulatedNode, given, nodes_of
+from ai_how.slurm.render import hostlist
 from ai_how.spec import SiteFile
 from ai_how.spec.check_host import check_host, shared_by
 
@@ -54,7 +55,21 @@ def warnings(file: SiteFile, inventory: Inventory, gpus: Allocation) -> list[str
             f"{file.where(*_NODES, 'memory_gb')}: the nodes and the controller have {memory} GiB of memory, "
             f"this machine has {inventory.memory // GIB} GiB: jobs share it"
         )
-    return found
+    return [*found, *_without_gpus(file, gpus)]
+
+
+def _without_gpus(file: SiteFile, gpus: Allocation) -> Iterator[str]:
+    """Nodes that are to have GPUs, where there are fewer slices and devices than nodes."""
+    several = isinstance(file.spec.clusters.hpc.compute_nodes, tuple)
+    for index, group in enumerate(file.spec.clusters.hpc.groups):
+        none = [
+            name
+            for name in group.node_names
+            if group.gpu_enabled and not group.devices and not given(gpus, name)
+        ]
+        if none:
+            where = file.where(*_NODES, *((index,) if several else ()), "gpu_enabled")
+            yield f"{where}: {hostlist(none)}: no GPU is left for what is gpu_enabled here"
 
 
 def _counted(nodes: Sequence[EmulatedNode]) -> str:
