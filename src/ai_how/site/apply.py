@@ -54,23 +54,30 @@ class Actions:
         try:
             if not self._slurm.alive():
                 return
-            running = [job for job in self._slurm.jobs() if _runs(job)]
+            if not any(_runs(job) for job in self._slurm.jobs()):
+                return
         except AiHowError:
             # Without a controller there is nothing to park; what still runs is ended with the site.
             return
-        for job in running:
-            if self._slurm.requeue(job.id):
-                self._reporter.note(f"job {job.id} ({job.name}) goes back into the queue")
-            else:
-                self._reporter.note(f"job {job.id} ({job.name}) cannot be requeued and is cancelled")
-                self._slurm.cancel(job.id)
-        if running:
-            wait_until(
-                lambda: not any(_runs(job) for job in self._slurm.jobs()),
-                what="the end of the running jobs",
-                timeout=60,
-                clock=self._clock,
-            )
+        parked: set[int] = set()
+
+        def quiet() -> bool:
+            running = [job for job in self._slurm.jobs() if _runs(job)]
+            # Looked at anew each time: a job that waited begins in the place of one that was put back.
+            for job in running:
+                if job.id not in parked:
+                    parked.add(job.id)
+                    self._park(job)
+            return not running
+
+        wait_until(quiet, what="the end of the running jobs", timeout=60, clock=self._clock)
+
+    def _park(self, job: Job) -> None:
+        if self._slurm.requeue(job.id):
+            self._reporter.note(f"job {job.id} ({job.name}) goes back into the queue")
+        else:
+            self._reporter.note(f"job {job.id} ({job.name}) cannot be requeued and is cancelled")
+            self._slurm.cancel(job.id)
 
     def _sweep(self, step: Step) -> None:
         self._provider.sweep()
