@@ -38,9 +38,8 @@ def test_a_fine_tuning_that_was_told_goes_on_where_it_was(site: LiveSite) -> Non
     job_id, run_id = job["job_id"], job["run_id"]
     until(lambda: site.job(job_id)["Restarts"] == "1", "Slurm has put the job back into its queue", 120)
     folder = Path(site.facts("jobs", "show", str(job_id))["folder"])
-    saved = sorted(path.name for path in (folder / "checkpoint" / "oumi").glob("checkpoint-*"))
-    assert len(saved) == 1
-    step = int(saved[0].split("-")[1])
+    # One was saved when it was told; a quick machine has come by the recipe's regular ones before.
+    step = max(int(path.name.split("-")[1]) for path in (folder / "checkpoint" / "oumi").glob("checkpoint-*"))
     assert tracking.run(run_id)["status"] == "RUNNING"
     # The second life is to end well: some epochs more, time for them, and no waiting for credentials to expire.
     config = folder / "output" / "prepared" / "config.yaml"
