@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,7 +110,12 @@ def test_a_job_that_slurmctld_had_not_written_down_when_it_was_killed(
     """What is on disk then: the jobs as they were before this one was submitted."""
     states, kept = site.root / "data" / "slurmctld", site.folder / "slurmctld"
     site.sbatch("--wrap=true")
-    until((states / "job_state").exists, "slurmctld has written down a job")
+    submitted_at = time.time()
+    written = states / "job_state"
+    until(
+        lambda: written.exists() and written.stat().st_mtime > submitted_at,
+        "slurmctld has written down that job",
+    )
     shutil.copytree(states, kept)
     job = submitted(site, "forgotten", 60)
     site.crash()
