@@ -77,10 +77,13 @@ def free_starts(kind: Kind, state: State, profile: Profile) -> tuple[int, ...]:
 
 
 def largest(kind: Kind, state: State, allowed: Iterable[Profile] | None = None) -> Profile | None:
-    """The largest profile (by ``rank``) that could still be placed beside ``state``; None when nothing could."""
+    """The largest profile (by ``rank``) that could still be placed beside ``state``; None when nothing could.
+
+    Of those that are equally large the one with the plainest name: a suffix says what it has less or more of.
+    """
     profiles = kind.profiles if allowed is None else allowed
     fitting = [profile for profile in profiles if free_starts(kind, state, profile)]
-    return max(fitting, key=lambda profile: (rank(profile), profile.name), default=None)
+    return max(fitting, key=lambda profile: (rank(profile), -len(profile.name), profile.name), default=None)
 
 
 @lru_cache(maxsize=256)

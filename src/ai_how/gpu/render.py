@@ -156,6 +156,8 @@ def _commands(device: Device, granted: Sequence[Entry], whole: bool, left: Seque
     if gone and kept:
         yield "# These must go, others stay; `nvidia-smi mig -lgi` shows the id of each, for -dci -gi and -dgi -gi:"
         yield from (f"#   {one.profile} at {one.start}" for one in gone)
+        yield "# Only then is there room for what comes next."
+        yield '[ "${DESTROYED:-}" = yes ] || { echo "destroy those first, then run with DESTROYED=yes" >&2; exit 1; }'
     elif gone:
         yield f"nvidia-smi mig -i {which} -dci"
         yield f"nvidia-smi mig -i {which} -dgi"

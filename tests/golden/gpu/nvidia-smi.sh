@@ -13,6 +13,8 @@ nvidia-smi -i 0000:ca:00.0 -mig 1
 # If it says that a reset is pending: nvidia-smi --gpu-reset -i 0000:ca:00.0
 # These must go, others stay; `nvidia-smi mig -lgi` shows the id of each, for -dci -gi and -dgi -gi:
 #   1g.10gb at 0
+# Only then is there room for what comes next.
+[ "${DESTROYED:-}" = yes ] || { echo "destroy those first, then run with DESTROYED=yes" >&2; exit 1; }
 nvidia-smi mig -i 0000:ca:00.0 -cgi 14:0 -C
 nvidia-smi mig -i 0000:ca:00.0 -lgi
 
