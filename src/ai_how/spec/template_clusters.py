@@ -148,7 +148,7 @@ clusters:
       host: login.hpc.example             # `localhost` where this machine is a login node itself
       user: ann
       identity_file: ~/.ssh/id_ed25519
-      folder: /work/ann/ai-how            # every node of the cluster sees it
+      folder: /project/ann/ai-how         # every node of the cluster sees it
     compute_nodes:                        # what you may use of it, as `sinfo` shows it
       count: 8
       cpu_cores: 64
