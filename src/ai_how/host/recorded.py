@@ -14,13 +14,14 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field
 
-from ai_how.errors import AiHowError, NotFound, Problem, SpecError
+from ai_how.errors import AiHowError, Problem, SpecError
 from ai_how.gpu.catalogue import kind_of, similar
 from ai_how.gpu.model import Kind
 from ai_how.host.gpus import GpuFound, MigMode, ProfileFound
 from ai_how.host.inventory import Inventory
 from ai_how.host.machine import Machine
 from ai_how.run import write_whole
+from ai_how.run.files import read_whole
 from ai_how.spec.load import load
 from ai_how.spec.parse import Position, validate
 
@@ -81,15 +82,9 @@ def parse_inventory(text: str, name: str) -> Machine:
 
 def read_inventory(path: Path) -> Machine:
     """The machine in a file; raises :class:`NotFound`, and :class:`SpecError` with every mistake."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"there is no {path}",
-            todo="`ai-how doctor --save-inventory FILE` writes one; examples/inventories/ has some.",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise AiHowError(f"{path} cannot be read: {error}", where=str(path)) from error
+    text = read_whole(
+        path, todo="`ai-how doctor --save-inventory FILE` writes one; examples/inventories/ has some."
+    )
     try:
         return parse_inventory(text, str(path))
     except SpecError as error:

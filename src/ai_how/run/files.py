@@ -36,8 +36,12 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600, account: str | None
         raise
 
 
-def read_whole(path: Path) -> str:
-    """The text of a file of somebody's.
+#: What to do about a cluster.yaml that is not there.
+NO_SITE = "`ai-how init` writes one to start from; `--file` names another."
+
+
+def read_whole(path: Path, *, todo: str = NO_SITE) -> str:
+    """The text of a file of somebody's; ``todo`` says what to do when there is none.
 
     Raises :class:`NotFound` when there is none, :class:`SpecError` with the place of what is no UTF-8, and what the
     system says otherwise.
@@ -48,7 +52,7 @@ def read_whole(path: Path) -> str:
         raise NotFound(
             f"there is no {path.name} here",
             where=str(path.absolute()),
-            todo="`ai-how init` writes one to start from; `--file` names another.",
+            todo=todo,
         ) from error
     except UnicodeDecodeError as error:
         lines = bytes(error.object[: error.start]).split(b"\n")

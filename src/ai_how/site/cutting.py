@@ -33,6 +33,7 @@ from ai_how.host.machine import Machine
 from ai_how.host.mig import Cutter, look
 from ai_how.host.nvml import Nvml
 from ai_how.run import FileLock, write_whole
+from ai_how.run.files import read_whole
 from ai_how.site.gpus import gpus_of
 from ai_how.spec.model import SiteSpec
 
@@ -156,15 +157,8 @@ def outcome(cutting: Cutting, file: Path | None, *, rehearsal: bool) -> dict[str
 
 def journal_at(path: Path) -> Journal:
     """The journal in a file. Raises :class:`NotFound`, and :class:`AiHowError` when it is none."""
-    try:
-        return read_journal(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"there is no {path}",
-            todo="`ai-how gpu apply` and `ai-how gpu cleanup` save them in the folder gpu/ of the data folder.",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise AiHowError(f"{path} cannot be read: {error}", where=str(path)) from error
+    todo = "`ai-how gpu apply` and `ai-how gpu cleanup` save them in the folder gpu/ of the data folder."
+    return read_journal(read_whole(path, todo=todo), str(path))
 
 
 def unfinished(folders: Folders) -> tuple[Path, ...]:
