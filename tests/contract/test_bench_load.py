@@ -31,9 +31,10 @@ def test_percentiles_from_the_intended_instant_are_right_and_a_closed_loop_hides
     """100 requests a second; twice as fast as in the benchmark, and a period has 180 phases."""
     for _ in range(3):
         found = agreement(100, 0.5, periods=2)
-        if disturbed := found.lag_p99 > 0.01 * found.exact[0.5]:
-            continue
-        break
+        disturbed = found.lag_p99 > 0.01 * found.exact[0.5]
+        # Whatever else runs on the machine can make the server late, too; a mistake of ours comes back each time.
+        if not disturbed and found.worst <= 0.02:
+            break
     with capsys.disabled():
         print("", *table([found]), sep="\n")
     if disturbed:
