@@ -9,6 +9,7 @@ from ai_how.run.files import write_whole
 from ai_how.run.gate import Gate, LocalGate
 from ai_how.run.lock import FileLock
 from ai_how.run.model import Command, Completed
+from ai_how.run.share import LocalShare, Share
 
 __all__ = [
     "Clock",
@@ -17,6 +18,8 @@ __all__ = [
     "FileLock",
     "Gate",
     "LocalGate",
+    "LocalShare",
+    "Share",
     "SystemClock",
     "wait_until",
     "write_whole",

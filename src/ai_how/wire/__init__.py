@@ -13,6 +13,7 @@ from ai_how.wire.openai import (
     ModelList,
     ResponsesRequest,
 )
+from ai_how.wire.routes import Demand, ModelDemand, ModelRoute, ModelState, ReplicaRoute, Routes
 
 __all__ = [
     "MODEL_NAME",
@@ -20,12 +21,18 @@ __all__ = [
     "ChatMessage",
     "ChatRequest",
     "CompletionRequest",
+    "Demand",
     "EmbeddingsRequest",
     "EndpointRecord",
     "ErrorBody",
     "ErrorEnvelope",
     "FaultSource",
     "ModelCard",
+    "ModelDemand",
     "ModelList",
+    "ModelRoute",
+    "ModelState",
+    "ReplicaRoute",
     "ResponsesRequest",
+    "Routes",
 ]
