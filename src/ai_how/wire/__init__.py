@@ -1,6 +1,6 @@
 """Types that travel between a client, the gateway and the replicas. Pure: no input, no output."""
 
-from ai_how.wire.endpoint import MODEL_NAME, RECORD_VERSION, EndpointRecord
+from ai_how.wire.endpoint import MODEL_NAME, RECORD_VERSION, EndpointRecord, EngineLoad
 from ai_how.wire.openai import (
     ChatMessage,
     ChatRequest,
@@ -24,6 +24,7 @@ __all__ = [
     "Demand",
     "EmbeddingsRequest",
     "EndpointRecord",
+    "EngineLoad",
     "ErrorBody",
     "ErrorEnvelope",
     "FaultSource",

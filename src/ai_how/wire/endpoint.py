@@ -15,12 +15,26 @@ RECORD_VERSION: Literal["1.0"] = "1.0"
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"
 
 
+class EngineLoad(BaseModel):
+    """What an engine says of its load: requests that it works on and that wait inside it, and the share of its cache
+    of keys and values in use (0 to 1), each None where it does not tell."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    running: int | None = Field(default=None, ge=0)
+    waiting: int | None = Field(default=None, ge=0)
+    cache: float | None = Field(default=None, ge=0)
+
+
 class EndpointRecord(BaseModel):
     """Where one replica listens. Times are seconds since the epoch, by the clock of the replica's node.
 
     ``nonce`` is the replica's own name, made when it was asked for: a record whose nonce nobody asked for is
     not ours, whatever job it names. Unknown fields are kept out of the way, so that an older gateway reads
     the record of a newer launcher.
+
+    ``leaving``: Slurm has told the job that its end is near; what it serves still is served, and a replacement should
+    be on its way. ``load`` is what the engine's own metrics said at the heartbeat, where it has some.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -35,6 +49,8 @@ class EndpointRecord(BaseModel):
     engine: str = Field(min_length=1)
     started: float
     heartbeat: float
+    leaving: bool = False
+    load: EngineLoad | None = None
 
     @property
     def record_file(self) -> str:
