@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from door import Door, opened
 from launched import start
+from login_node import LoginNode, login_node
 from tiny_gguf import write_tiny_gguf
 
 from ai_how.host import Environments, Folders
@@ -41,3 +42,10 @@ def door(llama_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with opened(site) as door:
         yield door
     running.end()
+
+
+@pytest.fixture(scope="session")
+def login() -> Iterator[LoginNode]:
+    """A login node behind a real OpenSSH server."""
+    with login_node() as node:
+        yield node

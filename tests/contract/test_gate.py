@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from login_node import LoginNode
 
 from ai_how.errors import CommandFailed, MissingProgram, TimedOut
-from ai_how.run import Command, Gate, LocalGate, wait_until
+from ai_how.run import Command, Gate, LocalGate, SshGate, wait_until
 from ai_how.run.fake import ScriptedGate
 
 
@@ -24,9 +25,18 @@ def scripted() -> ScriptedGate:
     )
 
 
-@pytest.fixture(params=["real", "fake"])
+@pytest.fixture(params=["real", "ssh", "fake"])
 def gate(request: pytest.FixtureRequest) -> Gate:
+    if request.param == "ssh":
+        login: LoginNode = request.getfixturevalue("login")
+        return login.gate()
     return LocalGate() if request.param == "real" else scripted()
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, gate: Gate, tmp_path: Path) -> Path:
+    """A folder where the gate's programs may write."""
+    return request.getfixturevalue("login").home if isinstance(gate, SshGate) else tmp_path
 
 
 class TestAnyGate:
@@ -39,7 +49,8 @@ class TestAnyGate:
         with pytest.raises(CommandFailed) as caught:
             gate.run(Command(("sh", "-c", "echo out; echo err >&2; exit 3")))
         assert caught.value.message == "sh ended with exit status 3"
-        assert caught.value.where == "sh -c 'echo out; echo err >&2; exit 3'"
+        host = "login: " if isinstance(gate, SshGate) else ""
+        assert caught.value.where == f"{host}sh -c 'echo out; echo err >&2; exit 3'"
         assert caught.value.detail == "err"
 
     def test_environment_and_input_reach_the_program(self, gate: Gate) -> None:
@@ -50,8 +61,8 @@ class TestAnyGate:
         assert gate.pass_through(Command(("true",))) == 0
         assert gate.pass_through(Command(("false",))) == 1
 
-    def test_starting_gives_a_process(self, gate: Gate, tmp_path: Path) -> None:
-        assert gate.start(Command(("true",)), tmp_path / "log") > 0
+    def test_starting_gives_a_process(self, gate: Gate, place: Path) -> None:
+        assert gate.start(Command(("true",)), place / "log") > 0
 
 
 class TestTheRealGate:

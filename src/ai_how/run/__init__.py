@@ -10,6 +10,9 @@ from ai_how.run.gate import Gate, LocalGate
 from ai_how.run.lock import FileLock
 from ai_how.run.model import Command, Completed
 from ai_how.run.share import LocalShare, Share
+from ai_how.run.ssh import SshGate, SshMaster, SshTarget
+from ai_how.run.ssh_share import SshShare
+from ai_how.run.tunnels import SshTunnels
 
 __all__ = [
     "Clock",
@@ -20,6 +23,11 @@ __all__ = [
     "LocalGate",
     "LocalShare",
     "Share",
+    "SshGate",
+    "SshMaster",
+    "SshShare",
+    "SshTarget",
+    "SshTunnels",
     "SystemClock",
     "wait_until",
     "write_whole",

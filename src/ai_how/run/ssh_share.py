@@ -1,0 +1,136 @@
+"""The shared folder of a cluster behind SSH. The far side needs a POSIX shell and the core utilities, nothing else."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+
+from ai_how.errors import AiHowError, CommandFailed, NotFound, UsageError
+from ai_how.run.model import Command
+from ai_how.run.ssh import SshGate, pieces_of
+
+#: What a pattern may hold: it is the far side's shell that matches it.
+_PATTERN = re.compile(r"[\w.*?\[\]!-]+")
+#: Seconds that a call may take, and bytes a second that a copy is given at the least.
+_SECONDS, _PACE = 60.0, 500_000
+
+#: Reads lines `SIZE MODE PATH`, each followed by so many bytes. `read` takes no more than its line from a pipe, and
+#: `head -c` no more than it was told.
+_WRITE = r"""
+umask 077
+while read -r size mode path; do
+    name=${path##*/}
+    folder=${path%/*}
+    draft=$folder/.$name.$$.part
+    mkdir -p "${folder:-/}" && head -c "$size" >"$draft" && [ "$(wc -c <"$draft")" -eq "$size" ] &&
+        chmod "$mode" "$draft" && mv -f "$draft" "$path" || { rm -f "$draft"; exit 1; }
+done
+"""
+_READ = r"""
+[ -e "$1" ] || exit 44
+exec cat "$1"
+"""
+#: $1 the folder, $2 the pattern, $3 a word that is in no file. A file that goes meanwhile is said to be gone.
+_READ_ALL = r"""
+[ -d "$1" ] || exit 0
+cd "$1" || exit
+for name in $2; do
+    [ -f "$name" ] || continue
+    printf '%s %s\n' "$3" "$name"
+    cat "./$name" 2>/dev/null && printf '\n%s kept\n' "$3" || printf '\n%s gone\n' "$3"
+done
+"""
+_TAIL = r"""
+[ -e "$1" ] || exit 0
+exec tail -n "$2" "$1"
+"""
+_REMOVE = r"""
+for path; do
+    rm -rf "$path"
+done
+"""
+
+
+class SshShare:
+    """A folder of a machine behind SSH; satisfies :class:`ai_how.run.Share`. Each call is one round trip."""
+
+    def __init__(self, gate: SshGate) -> None:
+        self._gate = gate
+
+    def write(self, files: Mapping[Path, str], *, mode: int = 0o600) -> None:
+        texts = {path: text.encode() for path, text in files.items()}
+        self._send(texts, [_head(path, len(text), mode) + text for path, text in texts.items()], _SECONDS)
+
+    def put(self, files: Mapping[Path, Path], *, mode: int = 0o600) -> None:
+        try:
+            sizes = {target: source.stat().st_size for target, source in files.items()}
+        except OSError as error:
+            raise AiHowError(f"a file cannot be read: {error.strerror}", where=str(error.filename)) from error
+        pieces = (
+            chain([_head(target, sizes[target], mode)], pieces_of(source)) for target, source in files.items()
+        )
+        self._send(files, chain.from_iterable(pieces), _SECONDS + sum(sizes.values()) / _PACE)
+
+    def _send(self, files: Iterable[Path], pieces: Iterable[bytes], seconds: float) -> None:
+        names = list(files)
+        if not names:
+            return
+        command = Command(("sh", "-c", _WRITE, "write"), timeout=seconds)
+        done = self._gate.feed(command, pieces, check=False)
+        if not done.ok:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise self._failed(f"{names[0].name}{more} cannot be written", names[0], done.tail())
+
+    def read(self, path: Path) -> str:
+        done = self._gate.run(_call(_READ, str(path)), check=False)
+        if done.returncode == 44:
+            raise NotFound(f"{path.name} is not there", where=f"{self._gate.host}:{path}")
+        if not done.ok:
+            raise self._failed(f"{path.name} cannot be read", path, done.tail())
+        return done.stdout
+
+    def read_all(self, folder: Path, pattern: str) -> Mapping[str, str]:
+        if not _PATTERN.fullmatch(pattern):
+            raise UsageError(f"{pattern!r} is no pattern of file names")
+        word = secrets.token_hex(16)
+        try:
+            said = self._gate.run(_call(_READ_ALL, str(folder), pattern, word)).stdout
+        except CommandFailed as error:
+            raise self._failed(f"{folder.name} cannot be read", folder, error.detail) from error
+        return dict(_apart(said, word))
+
+    def tail(self, path: Path, lines: int) -> str:
+        done = self._gate.run(_call(_TAIL, str(path), str(lines)), check=False)
+        if not done.ok:
+            raise self._failed(f"{path.name} cannot be read", path, done.tail())
+        return done.stdout.removesuffix("\n")
+
+    def remove(self, *paths: Path) -> None:
+        if paths:
+            self._gate.run(_call(_REMOVE, *map(str, paths)))
+
+    def _failed(self, what: str, path: Path, detail: str | None) -> AiHowError:
+        return AiHowError(what, where=f"{self._gate.host}:{path}", detail=detail or None)
+
+
+def _call(script: str, *words: str) -> Command:
+    return Command(("sh", "-c", script, "share", *words), timeout=_SECONDS)
+
+
+def _head(path: Path, size: int, mode: int) -> bytes:
+    """The line in front of a file's bytes. A path with a newline would be two lines."""
+    if "\n" in str(path) or str(path) != str(path).strip():
+        raise UsageError(f"a path cannot have blanks around it or lines in it: {str(path)!r}")
+    return f"{size} {mode:o} {path}\n".encode()
+
+
+def _apart(said: str, word: str) -> Iterator[tuple[str, str]]:
+    """The files in one answer, by name."""
+    for part in said.split(f"{word} ")[1:]:
+        head, _, text = part.partition("\n")
+        if head in ("kept", "gone"):
+            continue
+        yield head, text.removesuffix("\n")
