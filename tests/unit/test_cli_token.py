@@ -10,7 +10,9 @@ import pytest
 
 from ai_how.cli import main
 from ai_how.errors import NotFound, UsageError
+from ai_how.run import SystemClock
 from ai_how.security import find_token, load_tokens
+from ai_how.serving.gateway.ledger import Ledger
 from ai_how.site import open_site
 from ai_how.spec.template import laptop
 
@@ -35,7 +37,8 @@ def facts(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any
 def test_a_token_is_shown_once(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = facts(capsys, "create", "ada", "--owner", "Ada", "--model", "site-*", "--requests-per-minute", "9")
     listed = facts(capsys, "list")
-    assert listed == {"tokens": [{key: value for key, value in made.items() if key != "token"}]}
+    (one,) = listed["tokens"]
+    assert {**one, "token": made["token"]} == {**made, "used_today": 0, "used_in_all": 0}
     assert (
         made["token"].startswith("aihow_")
         and made["token"] not in (site / "state" / "tokens.json").read_text()
@@ -69,6 +72,33 @@ def test_days_are_counted_from_now(site: Path, capsys: pytest.CaptureFixture[str
     assert made["expires"] - made["created"] == pytest.approx(43200, abs=60)
 
 
+def test_the_file_says_what_a_token_gets_that_asks_for_nothing(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = site.parent / "cluster.yaml"
+    file.write_text(laptop("site") + "security: {tokens: {lifetime_days: 30, requests_per_minute: 60}}\n")
+    made = facts(capsys, "create", "ada")
+    assert made["requests_per_minute"] == 60
+    assert made["expires"] - made["created"] == pytest.approx(30 * 86400, abs=60)
+    other = facts(capsys, "create", "eve", "--days", "0", "--requests-per-minute", "0")
+    assert (other["expires"], other["requests_per_minute"]) == (None, None)
+
+
+def test_what_is_left_of_a_budget_is_listed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts(capsys, "create", "ada", "--tokens-per-day", "9000", "--tokens-in-all", "10000")
+    (entry,) = load_tokens(site / "state" / "tokens.json").tokens
+    ledger = Ledger(site / "state" / "token-ledger", SystemClock())
+    assert ledger.hold(entry, 1200) is None
+    ledger.close()
+    (one,) = facts(capsys, "list")["tokens"]
+    assert (one["used_today"], one["used_in_all"]) == (1200, 1200)
+    facts(capsys, "create", "ada", "--tokens-in-all", "10000", "--replace")
+    (one,) = facts(capsys, "list")["tokens"]
+    assert one["used_in_all"] == 1200  # the name has it, whatever token it is given
+    assert main(["token", "list"]) == 0
+    assert "1,200 of 10,000" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_name_that_is_taken(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = facts(capsys, "create", "ada")["token"]
     assert "already" in facts(capsys, "create", "ada", code=UsageError.exit_code)["message"]
@@ -96,7 +126,9 @@ def test_the_sites_own_token_is_not_touched(
     ("words", "option"),
     [
         (("--model", "a b"), "--model"),
-        (("--requests-per-minute", "0"), "--requests-per-minute"),
+        (("--requests-per-minute", "-1"), "--requests-per-minute"),
+        (("--tokens-per-minute", "0"), "--tokens-per-minute"),
+        (("--tokens-in-all", "-5"), "--tokens-in-all"),
         (("--days", "-1"), "--days"),
         (("--days", "nan"), "--days"),
         (("--owner", "a\nb"), "--owner"),

@@ -1,6 +1,7 @@
 """Make, list and end tokens that open the gateway.
 
 ai-how token create ada --model 'site-*' --days 30 --requests-per-minute 60
+ai-how token create course --owner "Course 7" --tokens-per-minute 20000 --tokens-per-day 500000
 ai-how token list
 ai-how token revoke ada
 """
@@ -15,8 +16,7 @@ from ai_how.cli.output import err, json_argument, out, print_json, site_argument
 
 if TYPE_CHECKING:
     from ai_how.security import TokenEntry
-
-DAY = 86400.0
+    from ai_how.site.tokens import Held
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +31,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a model that it opens, * for any letters; may be repeated",
     )
-    create.add_argument("--days", type=float, help="days until it expires (default: never)")
-    create.add_argument("--requests-per-minute", type=int, help="how often it may ask (default: no limit)")
+    create.add_argument(
+        "--days", type=float, help="days until it expires; 0: never (default: security.tokens.lifetime_days)"
+    )
+    create.add_argument(
+        "--requests-per-minute",
+        type=int,
+        help="how often it may ask; 0: no limit (default: security.tokens.requests_per_minute)",
+    )
+    create.add_argument("--tokens-per-minute", type=int, help="tokens of text a minute, read and written")
+    create.add_argument("--tokens-per-day", type=int, help="a budget of tokens of text for each day, UTC")
+    create.add_argument("--tokens-in-all", type=int, help="a budget of tokens of text for all of its life")
     create.add_argument("--replace", action="store_true", help="end the token that has the name now")
     revoke = verbs.add_parser("revoke", help="end a token: it opens nothing from now on")
     revoke.add_argument("name", help="the token's name")
@@ -49,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         case "create":
             return _create(args)
         case "list":
-            _list(tokens.everyone(site), as_json=args.json)
+            _list(tokens.held(site), as_json=args.json)
         case "revoke":
             gone = tokens.revoke(site, args.name)
             print_json({"revoked": gone.name}) if args.json else out.print(
@@ -66,18 +75,23 @@ def _create(args: argparse.Namespace) -> int:
     from ai_how.site import tokens
 
     site = site_of(args)
-    if args.days is not None and not 0 < args.days < 1e6:
-        raise UsageError("--days is a number above 0")
+    if args.days is not None and not 0 <= args.days < 1e6:
+        raise UsageError("--days is a number of days, or 0 for a token that never expires")
+    expires, requests = tokens.defaults(site, args.days, args.requests_per_minute)
     try:
         grant = Grant(
             owner=args.owner,
             models=tuple(args.model),
-            expires=site.clock.now() + args.days * DAY if args.days is not None else None,
-            requests_per_minute=args.requests_per_minute,
+            expires=expires,
+            requests_per_minute=requests,
+            tokens_per_minute=args.tokens_per_minute,
+            tokens_per_day=args.tokens_per_day,
+            tokens_in_all=args.tokens_in_all,
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        option = {"models": "--model", "owner": "--owner"}.get(str(first["loc"][0]), "--requests-per-minute")
+        field = str(first["loc"][0])
+        option = "--model" if field == "models" else "--" + field.replace("_", "-")
         raise UsageError(
             f"{option}: {first['msg']}", todo="`ai-how token create --help` tells more."
         ) from error
@@ -90,22 +104,36 @@ def _create(args: argparse.Namespace) -> int:
     return 0
 
 
-def _list(entries: tuple[TokenEntry, ...], *, as_json: bool) -> None:
+def _list(found: tuple[Held, ...], *, as_json: bool) -> None:
     from rich.table import Table
 
     if as_json:
-        print_json({"tokens": [one.as_json() for one in entries]})
+        print_json({"tokens": [one.as_json() for one in found]})
         return
-    if not entries:
+    if not found:
         out.print("There is the owner's token alone. `ai-how token create NAME` makes another.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("token", "owner", "models", "valid", "requests a minute"):
+    for name in ("token", "owner", "models", "valid", "a minute", "budget"):
         table.add_column(name, overflow="fold")
-    for one in entries:
-        rate = str(one.requests_per_minute or "no limit")
-        table.add_row(one.name, one.owner, _models(one), _until(one), rate)
+    for one in found:
+        entry = one.entry
+        table.add_row(entry.name, entry.owner, _models(entry), _until(entry), _rate(entry), _budget(one))
     out.print(table, soft_wrap=False)
+
+
+def _rate(entry: TokenEntry) -> str:
+    limits = ((entry.requests_per_minute, "requests"), (entry.tokens_per_minute, "tokens"))
+    return ", ".join(f"{most:,} {what}" for most, what in limits if most is not None) or "no limit"
+
+
+def _budget(held: Held) -> str:
+    entry, said = held.entry, []
+    if entry.tokens_per_day is not None:
+        said.append(f"{held.today:,} of {entry.tokens_per_day:,} today")
+    if entry.tokens_in_all is not None:
+        said.append(f"{held.in_all:,} of {entry.tokens_in_all:,} in all")
+    return ", ".join(said) or "no limit"
 
 
 def _models(entry: TokenEntry) -> str:

@@ -30,10 +30,11 @@ ModelPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?\[][A-Za-
 
 
 class Grant(BaseModel):
-    """What a token opens: for whom, which models (none named: all), until when, and how often.
+    """What a token opens: for whom, which models (none named: all), until when, how often, and how much.
 
-    ``expires`` is in seconds since the epoch. A field that is not known may be a limit, so it is refused, not
-    passed over.
+    ``expires`` is in seconds since the epoch. Tokens of text are those read and those written, added up: a minute
+    (filled evenly), a day (from midnight to midnight, UTC), and in all. A field that is not known may be a limit,
+    so it is refused, not passed over.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,14 @@ class Grant(BaseModel):
     models: tuple[ModelPattern, ...] = ()
     expires: float | None = None
     requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_day: int | None = Field(default=None, ge=1)
+    tokens_in_all: int | None = Field(default=None, ge=1)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it is limited by tokens of text at all."""
+        return (self.tokens_per_minute or self.tokens_per_day or self.tokens_in_all) is not None
 
     def opens(self, model: str) -> bool:
         """Whether this model may be asked."""
@@ -52,15 +61,30 @@ class Grant(BaseModel):
 
 
 class TokenEntry(Grant):
-    """One token as the gateway knows it: a name to log, a digest to compare, and what it opens."""
+    """One token as the gateway knows it: a name to log, a digest to compare, and what it opens.
+
+    ``ledger`` names its line in the gateway's ledger; a token that replaces another keeps the other's, so that a
+    budget is not filled by making the token anew. Empty, the digest names it.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     created: float = 0.0
+    ledger: str = Field(default="", pattern=r"^([0-9a-f]{32})?$")
+
+    @property
+    def holder(self) -> str:
+        """Whose it is: the owner, or where none was named the token itself."""
+        return self.owner or self.name
+
+    @property
+    def line(self) -> str:
+        """What names its line in the ledger: 32 hexadecimal digits."""
+        return self.ledger or self.sha256[:32]
 
     def as_json(self) -> dict[str, object]:
-        """Everything but the digest."""
-        return self.model_dump(exclude={"sha256"})
+        """Everything but the digest and the ledger's line."""
+        return self.model_dump(exclude={"sha256", "ledger"})
 
 
 class TokenFile(BaseModel):
@@ -119,13 +143,14 @@ def create_token(
     entry = _entry(name, token, grant or Grant(), (clock or SystemClock()).now())
 
     def add(tokens: tuple[TokenEntry, ...]) -> tuple[TokenEntry, ...]:
-        kept = tuple(old for old in tokens if old.name != name)
-        if len(kept) < len(tokens) and not replace:
+        former = next((old for old in tokens if old.name == name), None)
+        if former and not replace:
             raise UsageError(
                 f"there is a token called {name!r} already",
                 todo="`--replace` gives it a new token, and ends the old one.",
             )
-        return (*kept, entry)
+        line = former.line if former else secrets.token_hex(16)
+        return (*(old for old in tokens if old != former), entry.model_copy(update={"ledger": line}))
 
     _change(path, "token create", add)
     return token

@@ -32,6 +32,7 @@ def define(setting: Setting) -> Service:
         "endpoints": str(layout.endpoints),
         "token_digests": str(folder / "token-digests.json"),
         "tokens": str(layout.tokens),
+        "ledger": str(layout.ledger),
     }
     digest = hashlib.sha256(setting.secrets["gateway-token"].encode()).hexdigest()
     digests = {"version": "1.0", "tokens": [{"name": OWNER, "sha256": digest}]}

@@ -47,6 +47,26 @@ class Layout:
         return self.root / "state" / "tokens.json"
 
     @property
+    def ledger(self) -> Path:
+        """What tokens have spent of their rates and budgets."""
+        return self.root / "state" / "token-ledger"
+
+    @property
+    def usage(self) -> Path:
+        """Who has used which model, how much: an SQLite database."""
+        return self.root / "state" / "usage.db"
+
+    @property
+    def routes(self) -> Path:
+        """Which replicas the gateway may ask, as the reconciler says."""
+        return self.root / "run" / "routes.json"
+
+    @property
+    def demand(self) -> Path:
+        """The reconciler's socket, to which the gateway tells its load."""
+        return self.root / "run" / "demand.sock"
+
+    @property
     def data(self) -> Path:
         """Databases and the object store."""
         return self.root / "data"

@@ -67,7 +67,7 @@ def _services(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
 def _operations(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
     for service in spec.security.expose:
         yield ("security", "expose"), f"exposing {service}: every service listens on loopback only"
-    for part in ("tls", "tokens", "audit", "ssh"):
+    for part in ("tls", "audit", "ssh"):
         asked = getattr(spec.security, part)
         for key in _said(asked):
             yield ("security", part, key), f"security.{part}.{key} has no effect yet"

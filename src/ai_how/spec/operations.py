@@ -44,10 +44,11 @@ class Tls(Frozen):
 
 class Tokens(Frozen):
     lifetime_days: Days | None = Field(
-        None, description="Days after which a token of the gateway ends; never when left out."
+        None,
+        description="Days after which a token that `ai-how token create` makes ends, unless it says otherwise.",
     )
     requests_per_minute: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Requests a minute that one token allows; any number when left out."
+        None, description="Requests a minute that such a token allows, unless it says otherwise."
     )
 
 

@@ -1,14 +1,12 @@
-"""Who may pass: the files of digests, read again whenever they change; and how often."""
+"""Who may pass: the files of digests, read again whenever they change."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ai_how.errors import NotFound
-from ai_how.run import Clock
 from ai_how.security import TokenEntry, find_token, load_tokens
 
 Mark = tuple[int, int]
@@ -47,46 +45,6 @@ class TokenAccess:
         if known is None or known[0] != mark:
             known = self._known[path] = (mark, load_tokens(path).tokens)
         return known[1]
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """How many requests a token has left at a moment, by the clock's monotonic seconds."""
-
-    left: float
-    at: float
-
-
-def spend(bucket: Bucket | None, per_minute: int, now: float) -> tuple[Bucket, float]:
-    """Take one request from a bucket that holds a minute's worth and fills evenly: the token bucket.
-
-    Returns the bucket, and the seconds to wait: 0 when the request may pass. A new bucket is full. Pure.
-    """
-    if bucket is None:
-        left = float(per_minute)
-    else:
-        left = min(float(per_minute), bucket.left + (now - bucket.at) * per_minute / 60)
-    if left < 1:
-        return Bucket(left, now), (1 - left) * 60 / per_minute
-    return Bucket(left - 1, now), 0.0
-
-
-class Rates:
-    """Holds each token to its rate, in this process."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._buckets: dict[str, Bucket] = {}
-
-    def wait(self, entry: TokenEntry) -> float:
-        """Seconds until this token may ask again; 0 when it may now, which this call counts."""
-        if entry.requests_per_minute is None:
-            return 0.0
-        bucket = self._buckets.get(entry.sha256)
-        self._buckets[entry.sha256], seconds = spend(
-            bucket, entry.requests_per_minute, self._clock.monotonic()
-        )
-        return seconds
 
 
 def bearer(headers: list[tuple[bytes, bytes]]) -> str | None:

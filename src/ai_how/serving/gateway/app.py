@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +11,11 @@ from ai_how.errors import AiHowError
 from ai_how.run import Clock, SystemClock
 from ai_how.security import TokenEntry
 from ai_how.serving.gateway import plan
-from ai_how.serving.gateway.access import Access, Rates, TokenAccess, bearer
+from ai_how.serving.gateway.access import Access, TokenAccess, bearer
 from ai_how.serving.gateway.dialect import OPENAI, compact, openai
 from ai_how.serving.gateway.endpoints import EndpointFolder, EndpointSource
 from ai_how.serving.gateway.exchange import ClientGone, Exchange, Message, Receive, Send
+from ai_how.serving.gateway.ledger import Ledger
 from ai_how.serving.gateway.model import GatewayConfig, Refusal, Replica
 from ai_how.serving.gateway.ollama import ASKING, VERSION, ollama, running, tags
 from ai_how.serving.gateway.relay import JSON, Relay
@@ -53,7 +53,7 @@ class Gateway:
         self._endpoints = endpoints
         self._clock = clock
         self._relay = Relay(upstream, clock)
-        self._rates = Rates(clock)
+        self._ledger = Ledger(config.ledger, clock)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -127,8 +127,8 @@ class Gateway:
         exchange.user = entry.name
         if entry.expired(self._clock.now()):
             raise Refusal(401, "That token has expired.", "authentication_error", "expired_api_key")
-        if seconds := self._rates.wait(entry):
-            raise plan.too_often(entry.requests_per_minute or 0, math.ceil(seconds))
+        if stop := self._ledger.ask(entry):
+            raise plan.spent(entry, stop)
         return entry
 
     def _ready(self, entry: TokenEntry) -> tuple[Replica, ...]:

@@ -18,7 +18,8 @@ class GatewayConfig(BaseModel):
     """The gateway's configuration file, JSON.
 
     ``endpoints`` is the folder of the endpoint records, ``token_digests`` the file with the digest of the site's own
-    token, ``tokens`` that of the tokens that ``ai-how token`` makes, which need not be there.
+    token, ``tokens`` that of the tokens that ``ai-how token`` makes, which need not be there. ``ledger`` keeps what
+    tokens have spent; without it every worker counts for itself, and forgets.
     Seconds: ``stale_after`` without a heartbeat a replica gets no requests; ``answer_timeout`` is the longest
     silence of an engine that is answering, ``client_timeout`` that of a client that is sending or taking.
     ``body_limit`` is in bytes.
@@ -32,6 +33,7 @@ class GatewayConfig(BaseModel):
     endpoints: Path
     token_digests: Path
     tokens: Path | None = None
+    ledger: Path | None = None
     stale_after: float = Field(default=30.0, gt=0)
     answer_timeout: float = Field(default=600.0, gt=0)
     client_timeout: float = Field(default=60.0, gt=0)

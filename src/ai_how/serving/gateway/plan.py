@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from ai_how.security import Grant
+from ai_how.serving.gateway.ledger import Stop
 from ai_how.serving.gateway.model import Refusal, Replica
 from ai_how.wire import MODEL_NAME, ModelCard, ModelList
 
@@ -71,14 +74,25 @@ def not_allowed(model: str) -> Refusal:
     )
 
 
-def too_often(per_minute: int, seconds: int) -> Refusal:
-    """The token has spent its requests; the next one may pass in ``seconds``."""
+def spent(grant: Grant, stop: Stop) -> Refusal:
+    """The token has spent what it may: it may ask again later, or never."""
+    wait = None if stop.seconds is None else max(math.ceil(stop.seconds), 1)
+    limit, again = {
+        "requests": (f"may ask {grant.requests_per_minute} times a minute", f"Try again in {wait} s."),
+        "tokens": (f"may use {grant.tokens_per_minute} tokens of text a minute", f"Try again in {wait} s."),
+        "day": (
+            f"has used its {grant.tokens_per_day} tokens of text of today",
+            "The next day begins at 0:00 UTC.",
+        ),
+        "all": (f"has used all of its {grant.tokens_in_all} tokens of text", "Ask whoever gave it to you."),
+    }[stop.limit]
+    budget = stop.limit in ("day", "all")
     return Refusal(
         status=429,
-        message=f"This token may ask {per_minute} times a minute. Try again in {seconds} s.",
-        kind="rate_limit_error",
-        code="rate_limit_exceeded",
-        retry_after=seconds,
+        message=f"This token {limit}. {again}",
+        kind="insufficient_quota" if budget else "rate_limit_error",
+        code="budget_spent" if budget else "rate_limit_exceeded",
+        retry_after=wait,
     )
 
 
