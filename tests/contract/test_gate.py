@@ -68,7 +68,12 @@ class TestAnyGate:
 class TestTheRealGate:
     def test_what_is_not_there(self, tmp_path: Path) -> None:
         gate, command = LocalGate(), Command(("/no/such/program",))
-        for attempt in (gate.run, gate.pass_through, gate.replace, lambda one: gate.start(one, tmp_path / "log")):
+        for attempt in (
+            gate.run,
+            gate.pass_through,
+            gate.replace,
+            lambda one: gate.start(one, tmp_path / "log"),
+        ):
             with pytest.raises(MissingProgram, match="/no/such/program is not there"):
                 attempt(command)
 

@@ -28,7 +28,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_second_holder_is_told_who_the_first_is(path: Path) -> None:
-    with FileLock(path, "up"), pytest.raises(LockHeld, match=rf"`ai-how up` \(process {os.getpid()}, since") as caught:
+    with (
+        FileLock(path, "up"),
+        pytest.raises(LockHeld, match=rf"`ai-how up` \(process {os.getpid()}, since") as caught,
+    ):
         FileLock(path, "down").__enter__()
     assert caught.value.where == str(path)
     assert caught.value.exit_code == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -60,6 +61,29 @@ def test_vectors(client: openai.OpenAI) -> None:
 def test_a_response(client: openai.OpenAI) -> None:
     answer = client.responses.create(model="tiny", input="hi", max_output_tokens=3)
     assert answer.usage is not None and answer.usage.output_tokens == 3
+
+
+def test_a_response_that_streams(client: openai.OpenAI) -> None:
+    events = list(client.responses.create(model="tiny", input="hi", max_output_tokens=3, stream=True))
+    assert events[0].type == "response.created" and events[-1].type == "response.completed"
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta")
+
+
+def test_the_asynchronous_client(door: Door) -> None:
+    async def ask() -> int:
+        http = httpx.AsyncClient(trust_env=False)
+        async with openai.AsyncOpenAI(
+            base_url=f"{door.url}/v1", api_key=door.token, max_retries=0, http_client=http
+        ) as client:
+            stream = await client.chat.completions.create(
+                model="tiny",
+                messages=MESSAGES,  # type: ignore[arg-type]
+                max_tokens=4,
+                stream=True,
+            )
+            return len([chunk async for chunk in stream])
+
+    assert asyncio.run(ask()) > 1
 
 
 def test_a_field_of_the_engines_own_reaches_it(client: openai.OpenAI) -> None:

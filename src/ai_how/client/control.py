@@ -1,46 +1,58 @@
-"""A small typed client of the gateway. Its transport can be passed in."""
+"""The typed client of the gateway, synchronous. Its transport can be passed in."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 import httpx
-from pydantic import ValidationError
 
-from ai_how.errors import AiHowError, CouldNotTell, NotFound
-from ai_how.wire import ErrorBody, ErrorEnvelope, ModelList
+from ai_how.client import parse, plan, render
+from ai_how.client.asynchronous import AsyncSiteClient
+from ai_how.client.conversation import Conversation
+from ai_how.client.model import ChatAnswer, Embeddings, Messages, Piece
+from ai_how.client.plan import Patience
+from ai_how.client.render import Ask
+from ai_how.client.settings import OnWait, Settings, request
+from ai_how.errors import AiHowError
+from ai_how.run import Clock, SystemClock
+from ai_how.wire import ModelList
 
-Messages = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class ChatAnswer:
-    """A whole answer. ``raw`` is the engine's JSON with everything in it."""
-
-    text: str
-    model: str
-    finish_reason: str
-    raw: Mapping[str, Any]
+T = TypeVar("T")
 
 
 class SiteClient:
-    """Asks the gateway at ``url``, such as ``http://127.0.0.1:8080``, with a token. Close it, or use `with`."""
+    """Asks the gateway at ``url``, such as ``http://127.0.0.1:8080``, with a token. Close it, or use `with`.
+
+    ``timeout`` is the longest silence of an answer, in seconds. A model that is on its way is waited for as long as
+    ``patience`` says; ``on_wait`` is told each time. ``close`` also does ``on_close``: a tunnel ends with its client.
+    """
 
     def __init__(
-        self, url: str, token: str, *, transport: httpx.BaseTransport | None = None, timeout: float = 600.0
+        self,
+        url: str,
+        token: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 600.0,
+        patience: Patience | None = None,
+        ca: Path | None = None,
+        on_wait: OnWait | None = None,
+        on_close: Callable[[], None] | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers={"authorization": f"Bearer {token}"},
-            transport=transport,
-            trust_env=False,  # the gateway is on loopback or behind a tunnel: no proxy leads there
-            timeout=httpx.Timeout(timeout, connect=5.0),
-        )
+        self.settings = Settings.of(url, token, timeout, patience, ca, on_wait)
+        self._http = httpx.Client(**self.settings.http(), transport=transport)
+        self._on_close = on_close
+        self._clock = clock or SystemClock()
+
+    @property
+    def url(self) -> str:
+        """The gateway's address, without ``/v1``."""
+        return self.settings.url
 
     def __enter__(self) -> Self:
         return self
@@ -52,107 +64,128 @@ class SiteClient:
 
     def close(self) -> None:
         self._http.close()
+        if self._on_close:
+            self._on_close()
+
+    @property
+    def asynchronous(self) -> AsyncSiteClient:
+        """A new asynchronous client with the same settings, to be closed by itself; the tunnel stays this one's."""
+        one = self.settings
+        return AsyncSiteClient(
+            one.url, one.token, timeout=one.timeout, patience=one.patience, ca=one.ca, on_wait=one.on_wait
+        )
 
     def healthy(self) -> bool:
         """Whether the gateway answers; no token is needed."""
         try:
-            return self._http.get("/healthz").status_code == 200
+            return self._http.get(render.HEALTH.path).status_code == 200
         except httpx.TransportError:
             return False
 
     def models(self) -> ModelList:
-        """The models that can be asked right now. Raises like :meth:`chat`."""
-        return ModelList.model_validate_json(self._send("GET", "/v1/models"))
+        """The models that can be asked. Raises like :meth:`chat`."""
+        return parse.models(self._send(render.MODELS))
+
+    def wake(self, model: str) -> None:
+        """Wait until a model answers, and have it started where it sleeps. Raises like :meth:`chat`."""
+        self._send(render.wake(model))
 
     @overload
     def chat(
-        self, model: str, messages: Messages, stream: Literal[False] = False, **options: Any
+        self, model: str, messages: None = None, stream: Literal[False] = False, **options: Any
+    ) -> Conversation: ...
+    @overload
+    def chat(
+        self, model: str, messages: str | Messages, stream: Literal[False] = False, **options: Any
     ) -> ChatAnswer: ...
     @overload
     def chat(
-        self, model: str, messages: Messages, stream: Literal[True], **options: Any
+        self, model: str, messages: str | Messages, stream: Literal[True], **options: Any
     ) -> Iterator[str]: ...
     def chat(
-        self, model: str, messages: Messages, stream: bool = False, **options: Any
-    ) -> ChatAnswer | Iterator[str]:
+        self, model: str, messages: str | Messages | None = None, stream: bool = False, **options: Any
+    ) -> Conversation | ChatAnswer | Iterator[str]:
         """Ask a model; with ``stream``, the answer's text in the pieces in which it comes.
 
-        ``options`` (``temperature``, ``max_tokens`` ...) go to the engine. Raises :class:`NotFound` for a model
-        that does not exist, :class:`CouldNotTell` when the gateway does not answer, :class:`AiHowError` for any
-        other refusal.
+        ``messages`` are in OpenAI's shape, or one text; without any, a :class:`Conversation` begins. ``options``
+        (``temperature``, ``max_tokens``, ``tools`` ...) go to the engine. A model that sleeps is woken and waited for.
+
+        Raises :class:`NotFound` for a model that does not exist, :class:`NoAnswer` when the gateway does not answer,
+        :class:`TimedOut` when the model does not come, :class:`Refused` for any other refusal.
         """
-        body = {"model": model, "messages": list(messages), "stream": stream, **options}
+        if messages is None:
+            return Conversation(self, model, options)
         if stream:
-            return self._stream(body)
-        return _whole(json.loads(self._send("POST", "/v1/chat/completions", body)))
+            return _texts(self.pieces(model, messages, **options))
+        return parse.chat(self._send(render.chat(model, messages, False, options)))
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+    def pieces(self, model: str, messages: str | Messages, **options: Any) -> Generator[Piece]:
+        """The answer as it comes, with tool calls, and with usage where ``stream_options`` asks for it.
+
+        A stream that is left (the iterator is closed) is cancelled at the engine. Raises like :meth:`chat`.
+        """
+        return self._stream(render.chat(model, messages, True, options))
+
+    def complete(self, model: str, prompt: str, **options: Any) -> ChatAnswer:
+        """Go on with a text, without a chat template. Raises like :meth:`chat`."""
+        return parse.completion(self._send(render.completion(model, prompt, False, options)))
+
+    def complete_pieces(self, model: str, prompt: str, **options: Any) -> Generator[Piece]:
+        """Go on with a text, piece by piece. Raises like :meth:`chat`."""
+        return self._stream(render.completion(model, prompt, True, options))
+
+    def embed(self, model: str, texts: str | Sequence[str], **options: Any) -> Embeddings:
+        """A vector for each text. Raises like :meth:`chat`."""
+        return parse.embeddings(self._send(render.embeddings(model, texts, options)))
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    def _send(self, ask: Ask) -> bytes:
+        def once() -> bytes:
+            with self._transport(), closing(self._open(ask)) as response:
+                return response.read()
+
+        return self._patiently(once)
+
+    def _stream(self, ask: Ask) -> Generator[Piece]:
+        response = self._patiently(lambda: self._open(ask))
+        with closing(response), self._transport(begun=True):
+            reader = parse.PieceReader(self.url)
+            for chunk in response.iter_bytes():
+                yield from reader.feed(chunk)
+            reader.end()
+
+    def _patiently(self, once: Callable[[], T]) -> T:
+        """Ask, and ask again as long as that is of use; nothing of an answer has come until then."""
+        began = self._clock.monotonic()
+        while True:
+            try:
+                return once()
+            except AiHowError as error:
+                waited = self._clock.monotonic() - began
+                seconds = plan.pause(error, waited, self.settings.patience)
+                self.settings.on_wait(error, seconds)
+                self._clock.sleep(seconds)
+
+    def _open(self, ask: Ask) -> httpx.Response:
+        """The answer, once its head is here and says that all is well; whoever gets it closes it."""
+        with self._transport():
+            response = self._http.send(request(self._http, ask), stream=True)
+            if response.status_code < 400:
+                return response
+            with closing(response):
+                raise self.settings.refusal(response, response.read())
+
+    @contextmanager
+    def _transport(self, *, begun: bool = False) -> Iterator[None]:
         try:
-            response = self._http.request(method, path, json=body)
+            yield
         except httpx.TransportError as error:
-            raise self._no_answer(error) from error
-        if response.status_code >= 400:
-            raise self._refused(response.status_code, response.content)
-        return response.content
-
-    def _stream(self, body: Mapping[str, Any]) -> Iterator[str]:
-        try:
-            with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
-                if response.status_code >= 400:
-                    raise self._refused(response.status_code, response.read())
-                for line in response.iter_lines():
-                    if line.startswith("data:"):
-                        yield from self._piece(line.removeprefix("data:").strip())
-        except httpx.TransportError as error:
-            raise self._no_answer(error) from error
-
-    def _piece(self, data: str) -> Iterator[str]:
-        if data == "[DONE]":
-            return
-        event = json.loads(data)
-        if "error" in event:
-            raise self._refused(502, data.encode())
-        for choice in event.get("choices", ()):
-            text = (choice.get("delta") or {}).get("content")
-            if text:
-                yield text
-
-    def _no_answer(self, error: httpx.TransportError) -> CouldNotTell:
-        return CouldNotTell(
-            "the gateway does not answer",
-            where=self.url,
-            cause=f"{type(error).__name__}: {error}",
-            todo="`ai-how status` shows whether it runs; `ai-how up` starts it.",
-        )
-
-    def _refused(self, status: int, body: bytes) -> AiHowError:
-        try:
-            error = ErrorEnvelope.model_validate_json(body).error
-        except ValidationError:
-            error = ErrorBody(message=f"status {status} without an explanation", type="unknown")
-        if error.code == "model_not_found":
-            return NotFound(error.message, where=self.url, todo="`ai-how ps` shows what is served.")
-        if status == 401:
-            todo = "`ai-how token create` makes a token."
-        elif status == 403:
-            todo = "`ai-how token list` shows what each token opens."
-        elif status in (502, 503):
-            todo = "`ai-how ps` shows how the replicas are."
-        else:
-            todo = None
-        return AiHowError(f"the {error.source} refused: {error.message}", where=self.url, todo=todo)
+            raise self.settings.no_answer(error, begun=begun) from error
 
 
-def _whole(answer: dict[str, Any]) -> ChatAnswer:
-    try:
-        choice = answer["choices"][0]
-        return ChatAnswer(
-            text=choice["message"].get("content") or "",
-            model=str(answer.get("model", "")),
-            finish_reason=str(choice.get("finish_reason") or ""),
-            raw=answer,
-        )
-    except (KeyError, IndexError, AttributeError) as error:
-        raise CouldNotTell(
-            "the engine's answer has no choice in it", cause=f"{type(error).__name__}"
-        ) from error
+def _texts(pieces: Generator[Piece]) -> Iterator[str]:
+    with closing(pieces):
+        for piece in pieces:
+            if piece.text:
+                yield piece.text

@@ -1,0 +1,45 @@
+"""When to ask again, and when to give up. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ai_how.client.model import NoAnswer, Refused
+from ai_how.errors import AiHowError, TimedOut
+
+#: Statuses that pass by themselves: a model wakes, its replica is replaced. 429 does not: the caller asks too much.
+_PASSING = (502, 503)
+#: Seconds between two tries to reach a gateway whose tunnel is being opened anew.
+_KNOCK = 0.5
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds: ``wake`` for a model on its way, ``reconnect`` for a connection that broke."""
+
+    wake: float = 600.0
+    reconnect: float = 0.0
+
+
+def pause(error: AiHowError, waited: float, patience: Patience) -> float:
+    """Seconds to wait before asking again, ``waited`` seconds after the first try.
+
+    Raises ``error`` itself when asking again is of no use, and :class:`TimedOut` when the patience is at its end.
+    """
+    if isinstance(error, NoAnswer):
+        if error.begun or waited >= patience.reconnect:
+            raise error
+        return min(_KNOCK, patience.reconnect - waited)
+    if not isinstance(error, Refused) or error.status not in _PASSING or error.retry_after is None:
+        raise error
+    left = patience.wake - waited
+    if patience.wake <= 0:
+        raise error
+    if left <= 0:
+        raise TimedOut(
+            f"the model was not ready within {patience.wake:g} s",
+            where=error.where,
+            cause=error.message,
+            todo=error.todo,
+        ) from error
+    return min(max(error.retry_after, _KNOCK), left)
