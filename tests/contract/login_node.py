@@ -152,7 +152,9 @@ def login_node(*, env: Mapping[str, str] | None = None, programs: Iterable[Path]
     (folder / "home").mkdir(mode=0o700)
     if root:
         home = str(folder / "home")
-        subprocess.run(("useradd", "--home-dir", home, "--no-create-home", "--shell", "/bin/sh", account), check=True)
+        subprocess.run(
+            ("useradd", "--home-dir", home, "--no-create-home", "--shell", "/bin/sh", account), check=True
+        )
         shutil.chown(home, account, account)
     node = None
     try:

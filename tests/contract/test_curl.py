@@ -13,7 +13,7 @@ from door import Door
 
 CURL = shutil.which("curl")
 pytestmark = pytest.mark.skipif(CURL is None, reason="curl is not there")
-SAID = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
+SAID: dict[str, Any] = {"model": "tiny", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 
 
 def curl(door: Door, path: str, body: object = None, *options: str) -> str:
@@ -44,7 +44,7 @@ def test_a_stream(door: Door) -> None:
 
 
 def test_ollamas_lines(door: Door) -> None:
-    lines = curl(door, "/api/chat", SAID | {"options": {"num_predict": 4}}).splitlines()
+    lines = curl(door, "/api/chat", SAID | {"options": {"num_predict": 4, "temperature": 0}}).splitlines()
     found: list[dict[str, Any]] = [json.loads(line) for line in lines]
     assert found[-1]["done"] and found[-1]["eval_count"] == 4 and len(found) > 2
 

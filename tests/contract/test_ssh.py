@@ -101,7 +101,9 @@ class TestWhatIsAsked:
 
     def test_arrives_whatever_stands_in_it(self, login: LoginNode) -> None:
         words = ("it's", 'a "b"', "$HOME", "`id`", "a\nb", "", "*", "!x", "\\", "ü")
-        done = login.gate().run(Command(("printf", "%s|", *words), env={"A": "it's $HOME\n"}, cwd=Path("/tmp")))
+        done = login.gate().run(
+            Command(("printf", "%s|", *words), env={"A": "it's $HOME\n"}, cwd=Path("/tmp"))
+        )
         assert done.stdout == "".join(f"{word}|" for word in words)
 
     def test_a_status_of_its_own_is_not_taken_for_the_connections(self, login: LoginNode) -> None:

@@ -58,10 +58,16 @@ def test_slurm_conf() -> None:
 
 
 def test_slurm_conf_where_the_name_of_the_host_is_no_loopback_address_and_nodes_are_bare() -> None:
-    text = laptop().replace("        - {model: a100, count: 2}\n", "").replace("      devices: ", "      devices: []")
+    text = (
+        laptop()
+        .replace("        - {model: a100, count: 2}\n", "")
+        .replace("      devices: ", "      devices: []")
+    )
     assert "devices: []" in text
     config = cluster(setting(text, loopback_name=False))
-    same("slurm-bare.conf", render.slurm_conf(replace(config, plugin_folder=Path("/home/ada/programs/slurm"))))
+    same(
+        "slurm-bare.conf", render.slurm_conf(replace(config, plugin_folder=Path("/home/ada/programs/slurm")))
+    )
 
 
 def test_slurm_conf_with_qos_and_preemption() -> None:

@@ -49,7 +49,9 @@ def until(probe: Callable[[], T], what: str | Callable[[], str], timeout: float 
     """Ask until the answer is true."""
     deadline = time.monotonic() + timeout
     while not (answer := probe()):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what if isinstance(what, str) else what()}"
+        assert time.monotonic() < deadline, (
+            f"not within {timeout:g} s: {what if isinstance(what, str) else what()}"
+        )
         time.sleep(0.1)
     return answer
 
@@ -200,7 +202,10 @@ class LiveSite:
                 state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
             except OSError:
                 continue
-            marks = (f"AI_HOW_SITE={self.root}#".encode(), f"SLURM_CONF={self.root}/etc/slurm/slurm.conf".encode())
+            marks = (
+                f"AI_HOW_SITE={self.root}#".encode(),
+                f"SLURM_CONF={self.root}/etc/slurm/slurm.conf".encode(),
+            )
             ours = any(word.startswith(marks) for word in env) or Path(place).is_relative_to(self.root)
             if state != "Z" and ours:
                 found[int(folder.name)] = words

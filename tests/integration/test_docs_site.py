@@ -22,7 +22,11 @@ def test_it_builds_and_stays_at_home(tmp_path: Path) -> None:
     pages = sorted(tmp_path.rglob("*.html"))
     assert tmp_path / "index.html" in pages
     for page in pages:
-        fetched = [match.group(0) for match in FETCHED.finditer(page.read_text()) if "canonical" not in match.group(0)]
+        fetched = [
+            match.group(0)
+            for match in FETCHED.finditer(page.read_text())
+            if "canonical" not in match.group(0)
+        ]
         assert not fetched, page.name
     for style in tmp_path.rglob("*.css"):
         assert not re.search(r"url\(['\"]?https?:|@import\s+['\"]https?:", style.read_text()), style.name

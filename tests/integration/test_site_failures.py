@@ -80,7 +80,9 @@ def test_a_program_that_does_not_stay_up_is_named_with_its_last_words(
     site = new_site("broken")
     site.write(count=2)
     broken = tmp_path / "munged"
-    broken.write_text('#!/bin/sh\n[ "$1" != --version ] || exec echo munge-0.5.15\necho "no such luck" >&2; exit 3\n')
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" != --version ] || exec echo munge-0.5.15\necho "no such luck" >&2; exit 3\n'
+    )
     broken.chmod(0o755)
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     said = site.run("up", code=StepFailed.exit_code, env=env).stderr
@@ -103,7 +105,12 @@ BAD_FILES = {
     "no YAML": ("clusters:", "clusters: {", "cluster.yaml:", "no valid YAML"),
     "unknown key": ("compute_nodes:", "compute_node:", "cluster.yaml:13:5", "Did you mean 'compute_nodes'?"),
     "count of zero": ("count: 4 ", "count: 0 ", "cluster.yaml:14:14", "greater than or equal to 1"),
-    "port over 65535": ("gateway: {} ", "gateway: {port: 70000} ", "cluster.yaml:", "less than or equal to 65535"),
+    "port over 65535": (
+        "gateway: {} ",
+        "gateway: {port: 70000} ",
+        "cluster.yaml:",
+        "less than or equal to 65535",
+    ),
     "two mistakes": ("count: 4 ", "count: 0\n      gpus: 3 ", "2 mistakes", "unknown key 'gpus'"),
 }
 
@@ -149,9 +156,7 @@ def test_a_second_site_of_the_same_name_is_refused(site: LiveSite) -> None:
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "up", "status", "down"])
-def test_without_a_file_the_way_to_get_one_is_told(
-    new_site: Callable[[str], LiveSite], command: str
-) -> None:
+def test_without_a_file_the_way_to_get_one_is_told(new_site: Callable[[str], LiveSite], command: str) -> None:
     site = new_site("empty")
     site.file.unlink()
     said = site.run(command, code=NotFound.exit_code).stderr
@@ -187,7 +192,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def test_a_full_disk_is_refused(new_site: Callable[[str], LiveSite]) -> None:
     site = new_site("full")
     with tempfile.TemporaryDirectory(prefix="aih-", dir="/tmp") as place:
-        site.wrap = in_a_mount_namespace(f"mount -t tmpfs -o size=16M none {place}; trap 'ls -A {place} >&2' EXIT")
+        site.wrap = in_a_mount_namespace(
+            f"mount -t tmpfs -o size=16M none {place}; trap 'ls -A {place} >&2' EXIT"
+        )
         said = site.run("up", f"--root={place}/site", code=AiHowError.exit_code).stderr
     assert "the disk is full" in said and "--root" in said
 
@@ -204,7 +211,10 @@ class SmallDisk:
     def __init__(self, place: Path) -> None:
         made = f"mount -t tmpfs -o size={self.ENOUGH}M none {place}; echo made; read nothing"
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-ec", made], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ["unshare", "--mount", "sh", "-ec", made],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._holder.stdout and self._holder.stdout.readline() == "made\n"
         self.place = place
@@ -250,7 +260,9 @@ def test_a_disk_that_fills_up_meanwhile_is_named_and_what_was_made_is_taken_back
     journal = root / "state" / "journal.jsonl"
     with site.start("up", f"--root={site.root}") as process:
         begun = f'"event": "start", "step": "{step}"'
-        until(lambda: process.poll() or (journal.exists() and begun in journal.read_text()), f"{step} has begun")
+        until(
+            lambda: process.poll() or (journal.exists() and begun in journal.read_text()), f"{step} has begun"
+        )
         small_disk.fill(left)
         _, said = process.communicate(timeout=120)
     assert process.returncode == StepFailed.exit_code, said
@@ -259,7 +271,9 @@ def test_a_disk_that_fills_up_meanwhile_is_named_and_what_was_made_is_taken_back
     assert f"where: {site.root}" in said and "--root" in said
     assert "took back: open supervisord" in said and "could not take back" not in said
     assert site.processes() == {}
-    made = [name for name in ("mariadb", "postgresql/cluster", "object-store") if (root / "data" / name).exists()]
+    made = [
+        name for name in ("mariadb", "postgresql/cluster", "object-store") if (root / "data" / name).exists()
+    ]
     assert not made and not list((root / "data").rglob("*.new"))
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
     assert {entry["event"] for entry in entries} >= {"plan", "start", "step-failed", "undone", "failed"}

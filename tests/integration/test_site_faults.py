@@ -52,7 +52,9 @@ def test_a_killed_daemon_comes_back(site: LiveSite, record: int, service: str) -
         assert service == "tracker"
         return
     kill(before[service])
-    until(lambda: site.daemons().get(service, before[service]) != before[service], f"{service} is started again")
+    until(
+        lambda: site.daemons().get(service, before[service]) != before[service], f"{service} is started again"
+    )
     site.run("up")
     site.must_be_up()
     assert site.plan() == []

@@ -17,9 +17,16 @@ from ai_how.host.inventory import take_inventory
 
 def test_a_second_up_finds_nothing_to_do(site: LiveSite) -> None:
     before = site.daemons()
-    assert {"munged", "mariadb", "slurmdbd", "slurmctld", "postgresql", "object-store", "mlflow", "gateway"} <= set(
-        before
-    )
+    assert {
+        "munged",
+        "mariadb",
+        "slurmdbd",
+        "slurmctld",
+        "postgresql",
+        "object-store",
+        "mlflow",
+        "gateway",
+    } <= set(before)
     assert site.plan() == []
     assert site.up() == []
     assert site.daemons() == before
@@ -64,7 +71,10 @@ def test_no_secret_is_in_an_argument_list_or_a_log(site: LiveSite) -> None:
         if path.name != "munge.key"
     ]
     assert len(secrets) >= 4
-    texts = [*site.processes().values(), *(path.read_text(errors="replace") for path in site.root.glob("log/*.*"))]
+    texts = [
+        *site.processes().values(),
+        *(path.read_text(errors="replace") for path in site.root.glob("log/*.*")),
+    ]
     texts.append((site.root / "state" / "journal.jsonl").read_text())
     assert not [secret for secret in secrets for text in texts if secret in text]
     assert all(path.stat().st_mode & 0o077 == 0 for path in (site.root / "etc" / "secrets").iterdir())
@@ -145,7 +155,13 @@ def _log_run(mlflow: str) -> str:
     with httpx.Client(base_url=f"{mlflow}/api/2.0", timeout=30) as client:
         made = client.post("/mlflow/runs/create", json={"experiment_id": "0"}).raise_for_status().json()
         run_id = str(made["run"]["info"]["run_id"])
-        metric = {"run_id": run_id, "key": "loss", "value": 0.5, "timestamp": int(time.time() * 1000), "step": 1}
+        metric = {
+            "run_id": run_id,
+            "key": "loss",
+            "value": 0.5,
+            "timestamp": int(time.time() * 1000),
+            "step": 1,
+        }
         client.post("/mlflow/runs/log-metric", json=metric).raise_for_status()
         client.put("/mlflow-artifacts/artifacts/kept/note.txt", content=b"still here").raise_for_status()
     return run_id
@@ -179,7 +195,9 @@ def test_a_node_leaves_while_the_site_is_down(site: LiveSite) -> None:
     site.run("down")
     site.write()
     assert "remove:slurmd-node05" in site.up()
-    assert site.shell("sinfo", "--noheader", "--Node", "--format=%N", "--partition=gpu").split()[-1] == "node04"
+    assert (
+        site.shell("sinfo", "--noheader", "--Node", "--format=%N", "--partition=gpu").split()[-1] == "node04"
+    )
     assert site.plan() == []
 
 

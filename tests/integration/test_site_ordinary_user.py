@@ -31,7 +31,9 @@ def own_site(account: pwd.struct_passwd) -> Iterator[LiveSite]:
     """A site of that account's, in a data folder of its own with the runtime environments that are built."""
     home = make_home(owner=account.pw_uid)
     ids = (f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups")
-    site = LiveSite(home, "own", wrap=("setpriv", *ids, "env", f"HOME={home}", f"USER={USER}", f"LOGNAME={USER}"))
+    site = LiveSite(
+        home, "own", wrap=("setpriv", *ids, "env", f"HOME={home}", f"USER={USER}", f"LOGNAME={USER}")
+    )
     site.write(count=2)
     for path in (home / "files", site.folder, site.file):
         os.chown(path, account.pw_uid, account.pw_gid)

@@ -52,8 +52,10 @@ def test_an_array_runs_every_task(site: LiveSite, work: Path) -> None:
     until(lambda: all(path.exists() and path.read_text() for path in squares), "six results")
     assert [int(path.read_text()) for path in squares] == [4, 9, 25, 49, 121, 169]
     until(
-        lambda: [row[1] for row in site.sacct(f"--jobs={job_id}", "--allocations", "--format=JobID,State")]
-        == ["COMPLETED"] * 6,
+        lambda: (
+            [row[1] for row in site.sacct(f"--jobs={job_id}", "--allocations", "--format=JobID,State")]
+            == ["COMPLETED"] * 6
+        ),
         "accounting has six tasks",
     )
     assert (work / f"array_{job_id}_4.out").read_text() == "task 4/6: 7\n"
@@ -143,7 +145,10 @@ def test_salloc_gives_nodes_to_a_command(site: LiveSite) -> None:
 
 
 def test_srun_passes_input_output_and_exit_codes(site: LiveSite) -> None:
-    assert site.shell("srun", "--ntasks=2", "bash", "-c", "echo $SLURM_PROCID").split() in (["0", "1"], ["1", "0"])
+    assert site.shell("srun", "--ntasks=2", "bash", "-c", "echo $SLURM_PROCID").split() in (
+        ["0", "1"],
+        ["1", "0"],
+    )
     assert site.shell("srun", "bash", "-c", "exit 7", code=7) == ""
 
 
@@ -156,15 +161,21 @@ def test_accounting_answers(site: LiveSite) -> None:
         "accounting has the memory of a step",
     )
     assert all(row[0] == "COMPLETED" for row in rows)
-    accounts = site.shell("sacctmgr", "--parsable2", "--noheader", "show", "associations", "format=Cluster,Account")
+    accounts = site.shell(
+        "sacctmgr", "--parsable2", "--noheader", "show", "associations", "format=Cluster,Account"
+    )
     assert "hpc|site" in accounts
-    report = site.shell("sreport", "--parsable2", "cluster", "utilization", "start=now-1days", "end=now+1days")
+    report = site.shell(
+        "sreport", "--parsable2", "cluster", "utilization", "start=now-1days", "end=now+1days"
+    )
     assert "Cluster Utilization" in report
     assert "Jobs submitted" in site.shell("sdiag")
 
 
 def test_the_walltime_of_a_partition_is_kept(site: LiveSite) -> None:
-    with site.start("shell", "--", "sbatch", "--partition=debug", "--time=01:00:00", "--wrap=true") as refused:
+    with site.start(
+        "shell", "--", "sbatch", "--partition=debug", "--time=01:00:00", "--wrap=true"
+    ) as refused:
         _, said = refused.communicate(timeout=30)
     assert refused.returncode == 1 and "time limit" in said
     short = site.sbatch("--partition=debug", "--wrap=true")
@@ -189,4 +200,9 @@ def test_the_environment_can_be_loaded_into_a_shell(site: LiveSite) -> None:
     with site.start("shell", "--", "env", "-i", "sh", "-c", program) as shell:
         out, err = shell.communicate(timeout=30)
     assert out.split(), err
-    assert set(site.facts("shell")) >= {"SLURM_CONF", "MLFLOW_TRACKING_URI", "OPENAI_BASE_URL", "OPENAI_API_KEY"}
+    assert set(site.facts("shell")) >= {
+        "SLURM_CONF",
+        "MLFLOW_TRACKING_URI",
+        "OPENAI_BASE_URL",
+        "OPENAI_API_KEY",
+    }

@@ -12,8 +12,29 @@ from ai_how.host.programs import CATALOGUE, program
 from ai_how.host.versions import parse_version
 
 NEEDED = {
-    *("munged", "mungekey", "mariadbd", "mariadb-install-db", "mariadb", "postgres", "initdb", "psql", "weed"),
-    *("slurmctld", "slurmd", "slurmdbd", "slurmstepd", "sbatch", "srun", "salloc", "scancel", "squeue", "sinfo"),
+    *(
+        "munged",
+        "mungekey",
+        "mariadbd",
+        "mariadb-install-db",
+        "mariadb",
+        "postgres",
+        "initdb",
+        "psql",
+        "weed",
+    ),
+    *(
+        "slurmctld",
+        "slurmd",
+        "slurmdbd",
+        "slurmstepd",
+        "sbatch",
+        "srun",
+        "salloc",
+        "scancel",
+        "squeue",
+        "sinfo",
+    ),
     *("scontrol", "sacct", "sacctmgr", "sreport"),
 }
 SUPPORTED = (

@@ -111,7 +111,6 @@ def test_a_node_that_leaves_a_site_that_is_down_is_not_drained() -> None:
     assert "remove:slurmd-node03" in after(plan, "start:slurmctld")
 
 
-
 def test_strays_are_swept_before_anything_is_opened() -> None:
     strays = [Stray(7, "mariadb"), Stray(8, "mariadb"), Stray(9, "munged")]
     found = [Observation(one.name, State.STOPPED) for one in WANTED]

@@ -36,7 +36,9 @@ def test_what_the_file_asks_for_comes_first() -> None:
 
 def test_a_port_that_is_asked_for_and_taken_is_an_error_with_holder_and_place() -> None:
     with pytest.raises(AiHowError, match=r"port 20000 for gateway is taken by nginx \(process 9\)") as caught:
-        allocate("/a", [("gateway", 20000)], {}, {20000: "nginx (process 9)"}, {"gateway": "cluster.yaml:3:4"})
+        allocate(
+            "/a", [("gateway", 20000)], {}, {20000: "nginx (process 9)"}, {"gateway": "cluster.yaml:3:4"}
+        )
     assert caught.value.where == "cluster.yaml:3:4"
     assert caught.value.todo
 

@@ -39,7 +39,10 @@ def test_jobs_as_slurmctld_tells_of_them(recorded: Path) -> None:
     assert jobs["waits"].start == 0
     assert jobs["cancelled"].state == "CANCELLED" and jobs["cancelled"].ended
     assert (jobs["requeued"].state, jobs["requeued"].restarts) == ("PENDING", 1)
-    assert all(job.user == "root" and job.partition == "gpu" and job.time_limit == "01:00:00" for job in jobs.values())
+    assert all(
+        job.user == "root" and job.partition == "gpu" and job.time_limit == "01:00:00"
+        for job in jobs.values()
+    )
     assert all(abs(time.time() - job.submit) > 0 and job.submit > 1_500_000_000 for job in jobs.values())
 
 
@@ -58,7 +61,13 @@ def test_accounting_of_jobs_and_their_steps(recorded: Path) -> None:
     assert 1_000_000 < first.max_rss_bytes < 1_000_000_000
     assert first.allocated["cpu"] == "2" and first.allocated["mem"] == "200M"
     assert any(entry.allocated.get("gres/gpu") == "1" for entry in found.values())
-    assert {entry.state for entry in found.values()} >= {"COMPLETED", "FAILED", "CANCELLED", "RUNNING", "PENDING"}
+    assert {entry.state for entry in found.values()} >= {
+        "COMPLETED",
+        "FAILED",
+        "CANCELLED",
+        "RUNNING",
+        "PENDING",
+    }
 
 
 def test_nodes(recorded: Path) -> None:
@@ -79,7 +88,9 @@ def test_the_id_of_a_submitted_job(recorded: Path) -> None:
 def test_whether_slurmctld_answers(recorded: Path) -> None:
     said = (recorded / "scontrol-ping.txt").read_text()
     assert Slurm(ScriptedGate([(["scontrol", "ping"], (0, said, ""))]), {}, {}).alive()
-    assert not Slurm(ScriptedGate([(["scontrol", "ping"], (1, said.replace("UP", "DOWN"), ""))]), {}, {}).alive()
+    assert not Slurm(
+        ScriptedGate([(["scontrol", "ping"], (1, said.replace("UP", "DOWN"), ""))]), {}, {}
+    ).alive()
 
 
 def test_a_job_that_slurmctld_forgot_is_found_in_accounting(recorded: Path) -> None:
@@ -95,7 +106,9 @@ def test_a_job_that_slurmctld_forgot_is_found_in_accounting(recorded: Path) -> N
 
 
 def test_a_silent_slurmctld_is_not_taken_for_an_unknown_job() -> None:
-    gate = ScriptedGate([(["scontrol"], (1, "", "slurm_load_jobs error: Unable to contact slurm controller"))])
+    gate = ScriptedGate(
+        [(["scontrol"], (1, "", "slurm_load_jobs error: Unable to contact slurm controller"))]
+    )
     with pytest.raises(CouldNotTell, match="did not say how job 7 is"):
         Slurm(gate, {}, {}).job(7)
 
@@ -136,6 +149,8 @@ def test_cpu_times(text: str, seconds: float) -> None:
     assert parse.cpu_time(text) == seconds
 
 
-@pytest.mark.parametrize(("text", "size"), [("1696K", 1736704), ("1.5M", 1572864), ("2G", 2**31), ("", 0), ("12", 12)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("1696K", 1736704), ("1.5M", 1572864), ("2G", 2**31), ("", 0), ("12", 12)]
+)
 def test_sizes(text: str, size: int) -> None:
     assert parse.size(text) == size

@@ -56,9 +56,19 @@ def test_the_template_is_valid_and_its_values_know_their_places() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message", "todo"),
     [
-        ("count: 2", "cuont: 2", "unknown key 'cuont' in 'clusters.hpc.compute_nodes'", "Did you mean 'count'?"),
+        (
+            "count: 2",
+            "cuont: 2",
+            "unknown key 'cuont' in 'clusters.hpc.compute_nodes'",
+            "Did you mean 'count'?",
+        ),
         ("count: 2", "count: 0", "greater than or equal to 1, not 0", "How many nodes"),
-        ("count: 2", 'count: "2"', "should be a whole number, not '2'", "Write 2 without quotes. How many nodes"),
+        (
+            "count: 2",
+            'count: "2"',
+            "should be a whole number, not '2'",
+            "Write 2 without quotes. How many nodes",
+        ),
         ("count: 2", "count: true", "should be a whole number, not true", "How many nodes"),
         ("name: tiny", "name: Tiny", "'Tiny' cannot be a name", "Names the site"),
         ("name: tiny", "name: ../x", "cannot be a name", None),
@@ -93,7 +103,10 @@ def test_all_mistakes_are_reported_at_once_in_order() -> None:
         ("- a\n- b\n", "a list was found"),
         ("just words", "'just words' was found"),
         ("\tx: 1", "a tab stands where YAML wants blanks"),
-        ("a: !!python/object/apply:os.system [id]", "tag '!!python/object/apply:os.system' means nothing here"),
+        (
+            "a: !!python/object/apply:os.system [id]",
+            "tag '!!python/object/apply:os.system' means nothing here",
+        ),
     ],
 )
 def test_what_is_no_file_of_ours(text: str, message: str) -> None:
@@ -106,11 +119,16 @@ SERVICES = SMALLEST + "  cloud: {services: {mlflow: {port: PORT}, gateway: {port
 def test_ports() -> None:
     assert "less than or equal to 65535" in mistakes(edited("PORT", "65536", SERVICES))[0].message
     assert "greater than or equal to 1" in mistakes(edited("PORT", "0", SERVICES))[0].message
-    assert "port 15000 is asked for by mlflow and by gateway" in mistakes(edited("PORT", "15000", SERVICES))[0].message
+    assert (
+        "port 15000 is asked for by mlflow and by gateway"
+        in mistakes(edited("PORT", "15000", SERVICES))[0].message
+    )
     assert parse(edited("PORT", "15001", SERVICES)).spec.clusters.cloud.services.mlflow.port == 15001
 
 
-PARTITIONS = SMALLEST + "    slurm_config: {partitions: [LIST], default_partition: gpu, max_job_time: 10:00:00}\n"
+PARTITIONS = (
+    SMALLEST + "    slurm_config: {partitions: [LIST], default_partition: gpu, max_job_time: 10:00:00}\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +154,11 @@ def test_a_device_listed_twice_is_told_to_be_added_up() -> None:
 
 def test_checks_of_rooms_above_are_told_together_with_the_files_own() -> None:
     def counts(spec: SiteSpec) -> Iterator[Found]:
-        yield ("clusters", "hpc", "compute_nodes", "count"), f"{len(spec.node_names)} are unlucky", "Take another."
+        yield (
+            ("clusters", "hpc", "compute_nodes", "count"),
+            f"{len(spec.node_names)} are unlucky",
+            "Take another.",
+        )
 
     narrow = Check(counts, ("clusters.hpc.compute_nodes.count",))
     both = edited("PORT", "15000", SERVICES)
@@ -194,7 +216,12 @@ def test_the_file_of_the_plan_is_read_in_shape() -> None:
     spec = parse((Path(__file__).parent / "plan-cluster.yaml").read_text(encoding="utf-8")).spec
     assert spec.node_names == ("node01", "node02", "node03", "node04")
     asked = spec.global_.gpu_allocation
-    assert asked is not None and asked.devices[0].allowed_mig_profiles == ("1g.5gb", "2g.10gb", "3g.20gb", "7g.80gb")
+    assert asked is not None and asked.devices[0].allowed_mig_profiles == (
+        "1g.5gb",
+        "2g.10gb",
+        "3g.20gb",
+        "7g.80gb",
+    )
     assert (asked.strategy, asked.mig_slices.hpc, asked.whole_gpus.cloud) == ("hybrid", 4, 1)
     cloud = spec.clusters.cloud
     assert cloud.control_plane is not None and cloud.control_plane.ip_address == "192.168.200.10"

@@ -23,4 +23,6 @@ single = executor.submit(add, 40, 2)
 array = executor.map_array(add, [1, 2, 3], [10, 20, 30])
 executor.update_parameters(nodes=2, tasks_per_node=1)
 wide = executor.submit(where)
-print(json.dumps({"single": single.result(), "array": [job.result() for job in array], "wide": wide.results()}))
+print(
+    json.dumps({"single": single.result(), "array": [job.result() for job in array], "wide": wide.results()})
+)
