@@ -36,7 +36,8 @@ from ai_how.bench.histogram import Histogram
 from ai_how.bench.priority import first_in_line
 from ai_how.bench.reference import Manner
 from ai_how.bench.statistics import Better, compare
-from ai_how.bench.target import chat_body, http_request
+from ai_how.bench.targets.openai import chat_body
+from ai_how.bench.targets.web import http_request
 from ai_how.bench.work import Address, Taken, Work
 from ai_how.run import Command, LocalGate, wait_until
 from ai_how.spec.bench import Prompts

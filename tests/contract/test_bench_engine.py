@@ -19,7 +19,7 @@ version: "1.0"
 kind: bench
 name: engine
 target: {{api: openai, url: "http://{host}:{port}", model: tiny, token_variable: BENCH_TEST_TOKEN}}
-prompts: {{words: 8, max_tokens: 8}}
+workload: {{prompts: {{words: 8, max_tokens: 8}}}}
 load: {{arrivals: closed, clients: 1, seconds: 0.5}}
 repetitions: 1
 """

@@ -15,7 +15,8 @@ from ai_how.bench.calibrate import reference_server
 from ai_how.bench.drive import Drive
 from ai_how.bench.exchange import ChatExchange, Exchange
 from ai_how.bench.histogram import Histogram
-from ai_how.bench.target import chat_body, http_request
+from ai_how.bench.targets.openai import chat_body
+from ai_how.bench.targets.web import http_request
 from ai_how.bench.work import Address, Taken, Work
 from ai_how.run import LocalGate
 from ai_how.spec.bench import Prompts

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ai_how.bench.interfaces import Place
 from ai_how.bench.prompts import prompt
-from ai_how.bench.target import address_of, work_of
+from ai_how.bench.targets.openai import OpenAI
+from ai_how.bench.targets.web import address_of
 from ai_how.errors import SpecError
-from ai_how.spec.bench import BenchRecipe, Prompts, parse_bench
+from ai_how.run import LocalGate
+from ai_how.spec.bench import BenchRecipe, Prompts, override, parse_bench, points
 
 GOOD = """\
 version: "1.0"
@@ -47,7 +52,17 @@ def test_every_mistake_at_once_with_its_place() -> None:
     ("rate: 10", "arrivals: trace", "need 'times'"),
     ("rate: 10, seconds: 5", "rate: 1000, seconds: 80000", "more than 2,000,000 requests"),
     ("rate: 10", "rate: 0", "'load.rate' should be greater than 0"),
-    ("api: openai", "api: openai, path: 'a b'", "'target.path'"),
+    ("rate: 10, ", "arrivals: closed, processes: 3, ", "1 clients cannot be dealt out to 3 processes"),
+    ("load:", "workload: {request: {path: 'a b'}, prompts: {}}\nload:", "'workload.request.path'"),
+    ("load:", "workload: {request: {}, prompts: {}}\nload:", "is nothing that a target of the api 'openai' is asked"),
+    ("load:", "prompts: {words: 3}\nload:", "unknown key 'prompts'"),
+    ("load:", "search: {high: 9}\nload:", "a search needs an 'objective'"),
+    ("load:", "search: {low: 9, high: 3}\nload:", "has nowhere to go"),
+    ("load:", "objective: {latency_ms: 9}\nsearch: {key: load.clients}\nload:", "does not go with arrivals"),
+    ("load:", "sweep: {load.rat: [1]}\nload:", "there is no key 'load.rat' to vary"),
+    ("load:", "sweep: {load.rate: [1, 0]}\nload:", "'sweep.load.rate': load.rate: Input should be greater than 0"),
+    ("load:", "sweep: {load.rate: []}\nload:", "has no values"),
+    ("load:", "against: {load.rate: -1}\nload:", "'against': load.rate"),
 ])  # fmt: skip
 def test_what_does_not_fit_together_is_refused(old: str, new: str, said: str) -> None:
     (found,) = problems(GOOD.replace(old, new))
@@ -63,7 +78,9 @@ def test_addresses(url: str, host: str, port: int) -> None:
 
 
 def test_a_request_is_whole_and_carries_the_token() -> None:
-    work = work_of(parse_bench(GOOD, "r.yaml"), address_of("http://[::1]:7"), "secret")
+    place = Place(LocalGate(), Path(), address_of("http://[::1]:7"), "secret")
+    assert "secret" not in repr(place)
+    work = OpenAI().work(parse_bench(GOOD, "r.yaml"), place)
     head, _, body = work.request(3).partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /v1/chat/completions HTTP/1.1"
@@ -85,3 +102,23 @@ def test_prompts_are_repeatable_and_unlike_each_other() -> None:
 
 def test_nothing_is_shared_unless_asked_for() -> None:
     assert len({prompt(Prompts(), index).split()[0] for index in range(100)}) == 100
+
+
+def test_a_sweep_has_a_point_for_each_combination() -> None:
+    recipe = parse_bench(GOOD + "sweep:\n  load.rate: [1, 2.5]\n  workload.prompts.words: [8, 9]\n", "r.yaml")
+    found = [dict(point) for point in points(recipe)]
+    assert found[0] == {"load.rate": 1, "workload.prompts.words": 8} and len(found) == 4
+    made = override(recipe, found[3])
+    assert made.load.rate == 2.5 and made.workload.prompts is not None and made.workload.prompts.words == 9
+    assert list(points(parse_bench(GOOD, "r.yaml"))) == [{}]
+
+
+def test_a_mistake_in_a_sweep_is_told_where_it_is() -> None:
+    text = GOOD + "sweep:\n  load.rate:\n    - 1\n    - fast\n"
+    with pytest.raises(SpecError) as caught:
+        parse_bench(text, "r.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (9, 7)
+    with pytest.raises(SpecError) as caught:
+        parse_bench(GOOD + "sweep: {load.rte: [1]}\n", "r.yaml")
+    assert caught.value.problems[0].todo == "Did you mean 'load.rate'?"

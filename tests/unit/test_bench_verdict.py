@@ -10,8 +10,8 @@ import pytest
 from ai_how.bench.compare import compared
 from ai_how.bench.exchange import Exchange
 from ai_how.bench.figures import figures, keeps, record
+from ai_how.bench.interfaces import Measured
 from ai_how.bench.model import Calibration, Result, RunRecord
-from ai_how.bench.work import Taken
 from ai_how.errors import CouldNotTell, NotFound
 from ai_how.spec.bench import BenchRecipe, Objective, parse_bench
 
@@ -42,15 +42,14 @@ def exchanges(
     return found
 
 
-def taken(found: list[Exchange], **more: Any) -> Taken:
-    return Taken(
-        **{"exchanges": found, "started": 1000.0, "seconds": 20.0, "busy": 0.1, "stopped": None} | more
-    )
+def taken(found: list[Exchange], **more: Any) -> Measured:
+    return Measured(**{"exchanges": found, "intended": 2000, "seconds": 20.0, "busy": 0.1} | more)
 
 
 def run(number: int = 1, spec: BenchRecipe | None = None, **more: Any) -> RunRecord:
     taken_more = {key: more.pop(key) for key in ("busy", "stopped") if key in more}
-    return record(spec or recipe(), number, 0.0, 2000, taken(exchanges(number, **more), **taken_more))
+    made = record(spec or recipe(), number, 0.0, taken(exchanges(number, **more), **taken_more))
+    return made.model_copy(update={"calibration": CALIBRATION})
 
 
 def result(
@@ -59,18 +58,19 @@ def result(
     made = [run(number + round(level * 1000), count=600, level=level, lag=lag) for number in range(runs)]
     spec = spec or recipe()
     return Result(
-        version="1.0", kind="bench-result", ai_how="0", started=0, seconds=1, recipe=spec, address="x:1",
+        version="2.0", kind="bench-result", ai_how="0", started=0, seconds=1, recipe=spec, address="x:1",
         environment={"machine": "here"}, calibration=CALIBRATION, runs=tuple(made),
-        figures=figures(spec, CALIBRATION, made),
+        figures=figures(spec, made),
     )  # fmt: skip
 
 
 def reasons(made: RunRecord, calibration: Calibration | None = CALIBRATION, more: str = "") -> set[str]:
-    return {reason for figure in figures(recipe(more), calibration, [made]) for reason in figure.reasons}
+    run_ = made.model_copy(update={"calibration": calibration})
+    return {reason for figure in figures(recipe(more), [run_]) for reason in figure.reasons}
 
 
 def test_a_clean_run_has_figures_that_can_be_trusted() -> None:
-    found = {figure.name: figure for figure in figures(recipe(), CALIBRATION, [run(), run(2), run(3)])}
+    found = {figure.name: figure for figure in figures(recipe(), [run(), run(2), run(3)])}
     assert found["latency.p50"].ok and found["latency.p50"].value == pytest.approx(50.1, rel=0.01)
     assert found["latency_sent.p50"].value == pytest.approx(50.0, rel=0.01)
     assert found["throughput"].value == pytest.approx(100, rel=0.01)
@@ -86,7 +86,7 @@ def test_a_clean_run_has_figures_that_can_be_trusted() -> None:
     ({"count": 40}, "too few to tell a steady state"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_run_is_a_reason_of_all_its_figures(made: dict[str, Any], said: str) -> None:
-    found = figures(recipe(), CALIBRATION, [run(**made)])
+    found = figures(recipe(), [run(**made)])
     assert found and all(any(said in reason for reason in figure.reasons) for figure in found)
 
 
@@ -109,13 +109,13 @@ def test_requests_that_fell_behind_the_schedule() -> None:
         one.queued = index > 20
         one.sent += index / 1000
         one.done += index / 1000
-    found = reasons(record(recipe(), 1, 0.0, 2000, taken(late)))
+    found = reasons(record(recipe(), 1, 0.0, taken(late)))
     assert any("of the rate intended" in reason for reason in found)
     assert any("had to wait for a connection" in reason for reason in found)
 
 
 def test_a_ramp_has_no_percentile_of_one_load() -> None:
-    found = figures(parse_bench(RECIPE.replace("constant", "ramp, to_rate: 200"), "r"), CALIBRATION, [run()])
+    found = figures(parse_bench(RECIPE.replace("constant", "ramp, to_rate: 200"), "r"), [run()])
     assert not any(figure.ok for figure in found)
 
 
@@ -123,7 +123,7 @@ def test_failed_requests_are_in_no_latency() -> None:
     fast = exchanges(1)
     for one in fast[:10]:
         one.error, one.done = "closed by the target", 0.0
-    made = record(recipe("warmup: none\n"), 1, 0.0, 2000, taken(fast))
+    made = record(recipe("warmup: none\n"), 1, 0.0, taken(fast))
     assert len(made.histogram("latency")) == 1990 and made.errors == {"closed by the target": 10}
 
 

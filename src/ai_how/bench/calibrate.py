@@ -14,8 +14,7 @@ from ai_how.bench import schedule
 from ai_how.bench.drive import Drive
 from ai_how.bench.histogram import Histogram
 from ai_how.bench.model import Calibration
-from ai_how.bench.target import work_of
-from ai_how.bench.work import Address, Taken
+from ai_how.bench.work import Address, Taken, Work
 from ai_how.errors import AiHowError
 from ai_how.run import Command, Gate, wait_until
 from ai_how.spec.bench import BenchRecipe
@@ -49,12 +48,11 @@ def _port(output: Path) -> int | None:
     return int(text) if text.endswith("\n") else None
 
 
-async def calibrate(recipe: BenchRecipe, address: Address) -> Calibration:
-    """Ceiling, floor and lag by requests of the recipe's own kind.
+async def calibrate(recipe: BenchRecipe, work: Work) -> Calibration:
+    """Ceiling, floor and lag by requests of the recipe's own kind, ``work``, asked of a server that answers at once.
 
     Raises :class:`AiHowError` when the recipe asks for more than the ceiling: what would be measured is the generator.
     """
-    work = work_of(recipe, address, None)
     fastest = await Drive(work).closed(min(_CLIENTS, work.connections), _CEILING)
     ceiling = sum(one.good for one in fastest.exchanges) / fastest.seconds
     peak = recipe.load.peak
@@ -69,9 +67,10 @@ async def calibrate(recipe: BenchRecipe, address: Address) -> Calibration:
     lag = None
     if rate is not None:
         lag = _lag(await Drive(work).open(schedule.constant(rate, max(_PACED, 2 / rate))))
+    prompts = recipe.workload.prompts
     return Calibration(
         ceiling=ceiling,
-        events_per_second=ceiling * recipe.prompts.max_tokens if recipe.target.api == "openai" else None,
+        events_per_second=ceiling * prompts.max_tokens if prompts is not None else None,
         rate=rate,
         lag_p50_ms=lag.percentile(0.5) / 1e6 if lag else None,
         lag_p99_ms=lag.percentile(0.99) / 1e6 if lag else None,

@@ -52,7 +52,7 @@ def compared(before: Result, after: Result, figures: Sequence[str] = (), allowed
             cause="; ".join(differing),
             todo="Measure both by one recipe; target, model and repetitions may differ.",
         )
-    old, new = ({figure.name: figure for figure in result.figures} for result in (before, after))
+    old, new = ({figure.key: figure for figure in result.figures} for result in (before, after))
     usual = (*USUAL, *_OF_CLOSED) if before.recipe.load.arrivals == "closed" else USUAL
     names = _chosen(figures, usual, old, new)
     left_out = {

@@ -1,159 +1,196 @@
-"""Carries a bench recipe out: calibrate, run, repeat; whatever happens, what was measured is kept."""
+"""Carries a bench recipe out: bring up, calibrate, run, repeat; whatever happens, what was measured is kept."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-
-import uvloop
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ai_how import __version__
-from ai_how.bench import schedule
-from ai_how.bench.calibrate import calibrate, reference_server
-from ai_how.bench.drive import Drive
-from ai_how.bench.environment import capture
+from ai_how.bench.environment import capture, yardstick
 from ai_how.bench.figures import figures, record
-from ai_how.bench.model import VERSION, Calibration, Result, RunRecord
+from ai_how.bench.interfaces import Client, Log, Measured, Monitor, Place, Service, Target
+from ai_how.bench.load import INTERRUPTED
+from ai_how.bench.model import VERSION, Calibration, Result, RunRecord, Saturation, spot
 from ai_how.bench.priority import first_in_line
-from ai_how.bench.target import work_of
-from ai_how.bench.work import Address, Progress, Taken, Work
-from ai_how.errors import CouldNotTell
-from ai_how.run import Clock, Gate, SystemClock
-from ai_how.spec.bench import BenchRecipe
+from ai_how.bench.targets import target_of
+from ai_how.bench.targets.web import address_of
+from ai_how.bench.work import Progress
+from ai_how.errors import AiHowError
+from ai_how.spec.bench import BenchRecipe, override, points
+from ai_how.spec.bench_load import Setting
 
-#: Seconds for the first word with the target.
-_KNOCK = 5.0
-#: Why a result is partial, when somebody wanted it so.
-INTERRUPTED = "interrupted from the keyboard"
+
+@dataclass(frozen=True)
+class Spot:
+    """One point on one side: its settings, the recipe that has them, and the place where it is asked."""
+
+    side: str
+    point: Mapping[str, Setting]
+    recipe: BenchRecipe
+    place: Place
+
+    @property
+    def words(self) -> str:
+        """``side a, load.rate=20``; empty where there is one alone."""
+        side = f"side {self.side}" if self.side else ""
+        return ", ".join(part for part in (side, spot(self.point)) if part)
+
+
+def spots(recipe: BenchRecipe, place: Place) -> list[Spot]:
+    """Every point of every side. A side of its own address has that one in its place."""
+    found = []
+    for side in ("a", "b") if recipe.against else ("",):
+        own = override(recipe, recipe.against) if side == "b" else recipe
+        there = place
+        if side == "b" and own.target.url and own.target.url != recipe.target.url:
+            there = replace(place, address=address_of(own.target.url))
+        found += [Spot(side, point, override(own, point), there) for point in points(recipe)]
+    return found
+
+
+def rounds(recipe: BenchRecipe, all_: Sequence[Spot]) -> list[tuple[int, Spot]]:
+    """Which spot is measured when: every repetition visits all points, and the two sides take turns to be first.
+
+    So what changes with the hour falls on all of them alike, and not on the one that happened to be last.
+    """
+    found = []
+    half = len(all_) // 2
+    for number in range(1, recipe.repetitions + 1):
+        if not recipe.against:
+            found += [(number, one) for one in all_]
+            continue
+        for pair in zip(all_[:half], all_[half:], strict=True):
+            found += [(number, one) for one in (pair if number % 2 else reversed(pair))]
+    return found
 
 
 class Bench:
-    """One bench run. ``heard`` is told how each repetition goes, several times a second; ``say`` what happens."""
+    """One bench run. ``heard`` is told how each run goes, several times a second; ``say`` what happens."""
 
     def __init__(
         self,
         recipe: BenchRecipe,
-        address: Address,
-        token: str | None,
-        gate: Gate,
+        place: Place,
         *,
-        clock: Clock | None = None,
-        heard: Callable[[int, Progress], None] | None = None,
+        log: Log | None = None,
+        monitor: Monitor | None = None,
+        heard: Callable[[str, Progress], None] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self._recipe, self._address, self._gate = recipe, address, gate
-        self._work = work_of(recipe, address, token)
-        self._clock = clock or SystemClock()
+        self._recipe, self._place, self._log, self._monitor = recipe, place, log, monitor
         self._heard = heard
         self._say = say or (lambda _: None)
+        self._target: Target = target_of(recipe.target.api)
         self._runs: list[RunRecord] = []
+        self._saturation: list[Saturation] = []
+        self._clients: dict[str, tuple[Client, Calibration | None]] = {}
+        self._facts: dict[str, Any] = {}
+        self._environment: dict[str, Any] = {}
         self._partial: str | None = None
-        self._drive: Drive | None = None
+        self._started, self._begun = place.clock.now(), place.clock.monotonic()
 
     def run(self) -> Result:
         """Measure, and hand back all that was measured.
 
-        Raises :class:`CouldNotTell` when the target takes no connection to begin with, and :class:`AiHowError` when
-        the recipe asks for more than the generator can do. A target that goes down later, and Ctrl-C, end it early:
-        the result then says so in ``partial``.
+        Raises :class:`CouldNotTell` when the target does not answer to begin with, and :class:`AiHowError` when the
+        recipe asks for more than the generator can do. A target that goes down later, and Ctrl-C, end it early: the
+        result then says so in ``partial``.
         """
-        started, begun = self._clock.now(), self._clock.monotonic()
-        environment = capture(self._gate)
-        with first_in_line() as first, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._knock())
-            self._say("calibrating the generator")
-            with reference_server(self._gate) as reference:
-                calibration = runner.run(calibrate(self._recipe, reference))
+        self._environment = capture(self._place.gate)
+        with ExitStack() as stack:
+            try:
+                self._measure(stack)
+            except KeyboardInterrupt:
+                self._partial = self._partial or INTERRUPTED
+        return self._kept()
+
+    def _measure(self, stack: ExitStack) -> None:
+        # Services first, without priority: what they start must not inherit it.
+        for side in {one.side: one for one in spots(self._recipe, self._place)}.values():
+            service: Service = self._target.service(side.recipe, side.place)
+            stack.callback(service.stop)
+            self._facts[side.side or "service"] = dict(service.start())
+        self._environment["real_time"] = stack.enter_context(first_in_line())
+        stack.callback(self._close)
+        for number, one in rounds(self._recipe, spots(self._recipe, self._place)):
+            self.once(number, one)
+            if self._partial:
+                return
+
+    def once(self, number: int, one: Spot, purpose: str = "run") -> RunRecord | None:
+        """Run one spot once, and keep it. None when the target took no connection."""
+        client, calibration = self._client(one)
+        clock, heard = self._place.clock, self._heard
+        words = f"run {number} of {self._recipe.repetitions}" + (f", {one.words}" if one.words else "")
+        took, started = yardstick(clock), clock.now()
+        if self._monitor is not None:
+            self._monitor.start()
+        try:
+            found: Measured = client.run(number, None if heard is None else lambda how: heard(words, how))
+        except OSError as error:
+            self._partial = f"the target took no connection before {words}: {error}"
+            return None
+        finally:
+            sampled = self._monitor.stop() if self._monitor is not None else ()
+        made = record(one.recipe, number, started, found)
+        made = made.model_copy(update={
+            "point": dict(one.point), "side": one.side, "purpose": purpose, "yardstick_ms": took,
+            "calibration": calibration, "series": (*made.series, *sampled),
+        })  # fmt: skip
+        self._runs.append(made)
+        if found.stopped:
+            self._partial = (
+                INTERRUPTED if found.stopped == INTERRUPTED else f"{words} ended early: {found.stopped}"
+            )
+        if self._log is not None:
+            self._log.samples(len(self._runs) - 1, found.exchanges)
+            self._log.keep(self._kept(self._partial or "it had not come to its end"))
+        return made
+
+    def _client(self, one: Spot) -> tuple[Client, Calibration | None]:
+        """The spot's client, calibrated when it is first asked for."""
+        known = self._clients.get(one.words)
+        if known is None:
+            client = self._target.client(one.recipe, one.place)
+            try:
+                calibration = client.calibrate()
+            except AiHowError:
+                client.close()
+                raise
             self._told(calibration)
-            runner.run(self._repeat())
+            known = self._clients[one.words] = client, calibration
+        return known
+
+    def _told(self, calibration: Calibration | None) -> None:
+        if calibration is not None:
+            late = calibration.lag_p99_ms
+            self._say(
+                f"the generator can do {calibration.ceiling:,.0f} requests a second here"
+                + (f", and sends them up to {late:.2f} ms late (p99)" if late is not None else "")
+            )
+
+    def _close(self) -> None:
+        for client, _ in self._clients.values():
+            with suppress(AiHowError):
+                client.close()
+
+    def _kept(self, partial: str | None = None) -> Result:
+        calibrations = [found for _, found in self._clients.values() if found is not None]
         return Result(
             version=VERSION,
             kind="bench-result",
             ai_how=__version__,
-            started=started,
-            seconds=self._clock.monotonic() - begun,
+            started=self._started,
+            seconds=self._place.clock.monotonic() - self._begun,
             recipe=self._recipe,
-            address=str(self._address),
-            environment=environment | {"real_time": first},
-            calibration=calibration,
+            address=str(self._place.address or ""),
+            service=self._facts,
+            environment=self._environment,
+            calibration=max(calibrations, key=lambda one: one.rate or 0.0, default=None),
             runs=tuple(self._runs),
-            figures=figures(self._recipe, calibration, self._runs),
-            partial=self._partial,
+            figures=figures(self._recipe, self._runs),
+            saturation=tuple(self._saturation),
+            partial=partial or self._partial,
         )
-
-    def _told(self, calibration: Calibration) -> None:
-        late = calibration.lag_p99_ms
-        self._say(
-            f"the generator can do {calibration.ceiling:,.0f} requests a second here"
-            + (f", and sends them up to {late:.2f} ms late (p99)" if late is not None else "")
-        )
-
-    async def _knock(self) -> None:
-        try:
-            async with asyncio.timeout(_KNOCK):
-                _, writer = await asyncio.open_connection(*self._address)
-            writer.close()
-        except OSError as error:
-            raise CouldNotTell(
-                "the target takes no connection",
-                where=str(self._address),
-                cause=str(error) or type(error).__name__,
-                todo="`ai-how status` and `ai-how ps` show what of the site runs.",
-            ) from error
-
-    async def _repeat(self) -> None:
-        with self._interruptible():
-            for number in range(1, self._recipe.repetitions + 1):
-                await self._once(number)
-                if self._partial:
-                    return
-
-    async def _once(self, number: int) -> None:
-        load = self._recipe.load
-        intended = None if load.arrivals == "closed" else schedule.of_load(load, number)
-        started = self._clock.now()
-        self._drive = Drive(self._of(number), self._hearing(number))
-        try:
-            taken: Taken = (
-                await self._drive.closed(load.clients, load.seconds)
-                if intended is None
-                else await self._drive.open(intended)
-            )
-        except OSError as error:
-            self._partial = f"the target took no connection before run {number}: {error}"
-            return
-        count = None if intended is None else len(intended)
-        self._runs.append(record(self._recipe, number, started, count, taken))
-        if taken.stopped:
-            self._partial = f"run {number} ended early: {taken.stopped}"
-
-    def _of(self, number: int) -> Work:
-        """The work of one repetition: its requests are none that an earlier one has sent."""
-        work, first = self._work, number * 1_000_000_000
-        return replace(work, request=lambda index: work.request(first + index))
-
-    def _hearing(self, number: int) -> Callable[[Progress], None] | None:
-        heard = self._heard
-        return None if heard is None else lambda progress: heard(number, progress)
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C ends the run under way, and what it has measured is kept."""
-        loop = asyncio.get_running_loop()
-        installed = False
-        with suppress(ValueError, RuntimeError):  # not in the main thread: nobody can press Ctrl-C there
-            loop.add_signal_handler(signal.SIGINT, self._interrupt)
-            installed = True
-        try:
-            yield
-        finally:
-            if installed:
-                loop.remove_signal_handler(signal.SIGINT)
-
-    def _interrupt(self) -> None:
-        self._partial = INTERRUPTED
-        if self._drive is not None:
-            self._drive.stop(INTERRUPTED)

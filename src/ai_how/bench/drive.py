@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ai_how.bench.connection import Pool
 from ai_how.bench.exchange import Exchange
 from ai_how.bench.timer import Timer
-from ai_how.bench.work import Progress, Taken, Work
+from ai_how.bench.work import Carrier, Progress, Taken, Work
 
 #: Requests sent at a stretch before answers are looked at.
 _BATCH = 32
@@ -35,7 +35,11 @@ class Drive:
         self._work = work
         self._heard = heard
         self._loop = asyncio.get_running_loop()
-        self._pool = Pool(work.address, work.connections, work.timeout, self._ended)
+        self._pool: Carrier = (
+            work.carrier(self._ended)
+            if work.carrier is not None
+            else Pool(work.address, work.connections, work.timeout, self._ended)
+        )
         self._all: list[Exchange] = []
         self._progress = Progress(None)
         self._left = 0

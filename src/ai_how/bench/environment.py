@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ai_how.errors import AiHowError
-from ai_how.run import Command, Gate
+from ai_how.run import Clock, Command, Gate
 
 _PACKAGES = ("ai-how", "uvloop", "pydantic", "httpx")
 #: What Slurm tells a job of itself.
@@ -36,6 +37,20 @@ def capture(gate: Gate) -> dict[str, Any]:
         "commit": _commit(gate),
         "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ} or None,
     }
+
+
+def yardstick(clock: Clock) -> float:
+    """Milliseconds of a fixed piece of work: whether this machine is still the one that it was a run ago.
+
+    The best of several tries: what else runs makes some of them longer, a clock that was turned down all of them.
+    """
+    block = bytes(262_144)
+    times = []
+    for _ in range(15):
+        begun = clock.monotonic()
+        hashlib.sha256(block).digest()
+        times.append(clock.monotonic() - begun)
+    return min(times) * 1e3
 
 
 def _distribution() -> str | None:

@@ -8,47 +8,80 @@ from statistics import fmean
 
 from ai_how.bench.exchange import ChatExchange, Exchange
 from ai_how.bench.histogram import Histogram
-from ai_how.bench.model import PERCENTILES, Calibration, Figure, RunRecord
+from ai_how.bench.interfaces import Measured
+from ai_how.bench.model import PERCENTILES, Figure, RunRecord, Value
 from ai_how.bench.statistics import Better, interval
 from ai_how.bench.steady import Steady, judge
-from ai_how.bench.verdict import reasons_of_figure, reasons_of_run
-from ai_how.bench.work import Taken
-from ai_how.spec.bench import BenchRecipe, Objective
+from ai_how.bench.timeline import examples, timeline
+from ai_how.bench.verdict import drift, reasons_of_figure, reasons_of_run
+from ai_how.spec.bench import BenchRecipe, Objective, override
+from ai_how.spec.bench_load import Setting
 
-#: Histograms that percentiles are told of, in the order in which they are shown.
+#: Histograms that percentiles are told of, in the order in which they are shown; others of a target's own come behind.
 LATENCIES = ("latency", "latency_sent", "first_token", "first_token_sent", "token", "gap")
-_UNITS = {"throughput": "1/s", "goodput": "1/s", "tokens": "tokens/s"}
+#: Histograms that are about the generator and no figures.
+_OURS = ("lag", "wait")
 
 
-def record(recipe: BenchRecipe, number: int, started: float, intended: int | None, taken: Taken) -> RunRecord:
+def record(recipe: BenchRecipe, number: int, started: float, measured: Measured) -> RunRecord:
     """What is kept of one run. Failed requests are counted by kind and are in no histogram of latencies."""
-    ordered = sorted(taken.exchanges, key=lambda one: one.due)
+    return (_of_requests if measured.exchanges else _of_program)(recipe, number, started, measured)
+
+
+def _of_program(recipe: BenchRecipe, number: int, started: float, found: Measured) -> RunRecord:
+    """Of a client with a load of its own: what it says, with what it says against itself."""
+    return RunRecord(
+        number=number,
+        started=started,
+        seconds=found.seconds,
+        intended=found.intended,
+        sent=found.sent,
+        good=found.good,
+        errors=dict(found.errors),
+        cut=0,
+        steady=found.steady is not False,
+        steady_why=found.steady_why,
+        busy=found.busy,
+        achieved=None,
+        waited=0.0,
+        tokens_agree=found.tokens_agree,
+        cache=found.cache,
+        stopped=found.stopped,
+        reasons=tuple(found.reasons),
+        notes=dict(found.notes),
+        histograms={name: one.as_json() for name, one in found.histograms.items() if len(one)},
+        values=dict(found.values),
+        series=tuple(found.series),
+    )
+
+
+def _of_requests(recipe: BenchRecipe, number: int, started: float, found: Measured) -> RunRecord:
+    ordered = sorted(found.exchanges, key=lambda one: one.due)
     good = [one for one in ordered if one.good]
     steady = judge([one.done - one.due for one in good])
     cut = steady.cut if recipe.warmup == "test" else 0
     kept = good[cut:]
     sent = [one for one in ordered if one.sent]
     chats = [one for one in kept if isinstance(one, ChatExchange)]
-    return RunRecord(
-        number=number,
-        started=started,
-        seconds=taken.seconds,
-        intended=intended,
-        sent=len(sent),
-        good=len(good),
-        errors=dict(Counter(one.error for one in ordered if one.error)),
-        cut=cut,
-        steady=steady.ok,
-        steady_why=_without_cut(steady, recipe),
-        busy=taken.busy,
-        achieved=_achieved(sent) if intended is not None else None,
-        waited=sum(one.queued for one in ordered) / len(ordered) if ordered else 0.0,
-        resent=sum(one.resent for one in ordered),
-        tokens_known=sum(one.tokens is not None for one in chats) / len(chats) if chats else None,
-        stopped=taken.stopped,
-        histograms={name: found.as_json() for name, found in _histograms(sent, kept) if len(found)},
-        rates=_rates(kept, chats, recipe.objective),
-    )
+    histograms = dict(_histograms(sent, kept)) | dict(found.histograms)
+    asks = recipe.objective.asks
+    return _of_program(recipe, number, started, found).model_copy(update={
+        "sent": len(sent),
+        "good": len(good),
+        "kept": sum(keeps(recipe.objective, one) for one in good) / len(ordered) if asks else None,
+        "errors": dict(Counter(one.error for one in ordered if one.error)),
+        "cut": cut,
+        "steady": steady.ok if found.steady is None else found.steady,
+        "steady_why": _without_cut(steady, recipe) if found.steady is None else found.steady_why,
+        "achieved": _achieved(sent) if found.intended is not None else None,
+        "waited": sum(one.queued for one in ordered) / len(ordered),
+        "resent": sum(one.resent for one in ordered),
+        "tokens_known": sum(one.tokens is not None for one in chats) / len(chats) if chats else None,
+        "histograms": {name: one.as_json() for name, one in histograms.items() if len(one)},
+        "values": _rates(kept, chats, recipe.objective) | dict(found.values),
+        "series": (*timeline(ordered), *found.series),
+        "examples": examples(ordered),
+    })  # fmt: skip
 
 
 def _without_cut(steady: Steady, recipe: BenchRecipe) -> str:
@@ -89,15 +122,17 @@ def _achieved(sent: Sequence[Exchange]) -> float | None:
     return due / max(max(times) - min(times), 1e-9)
 
 
-def _rates(kept: Sequence[Exchange], chats: Sequence[ChatExchange], objective: Objective) -> dict[str, float]:
+def _rates(kept: Sequence[Exchange], chats: Sequence[ChatExchange], objective: Objective) -> dict[str, Value]:
     if len(kept) < 2:
         return {}
     seconds = max(max(one.done for one in kept) - kept[0].due, 1e-9)
-    found = {"throughput": len(kept) / seconds}
-    if any(limit is not None for limit in objective.model_dump().values()):
-        found["goodput"] = sum(keeps(objective, one) for one in kept) / seconds
+    found = {"throughput": Value(value=len(kept) / seconds, unit="1/s")}
+    if objective.asks:
+        good = sum(keeps(objective, one) for one in kept)
+        found["goodput"] = Value(value=good / seconds, unit="1/s")
     if chats:
-        found["tokens"] = sum(one.tokens or 0 for one in chats) / seconds
+        tokens = sum(one.tokens or 0 for one in chats)
+        found["tokens"] = Value(value=tokens / seconds, unit="tokens/s")
     return found
 
 
@@ -113,15 +148,26 @@ def keeps(objective: Objective, one: Exchange) -> bool:
     return True
 
 
-def figures(
-    recipe: BenchRecipe, calibration: Calibration | None, runs: Sequence[RunRecord]
-) -> tuple[Figure, ...]:
-    """Every figure with its interval and its verdict, latencies in milliseconds."""
-    shared = tuple(
-        f"run {run.number}: {reason}" for run in runs for reason in reasons_of_run(recipe, calibration, run)
-    )
-    found = []
-    for name in LATENCIES:
+def figures(recipe: BenchRecipe, runs: Sequence[RunRecord]) -> tuple[Figure, ...]:
+    """Every figure of every side and point, with its interval and its verdict; latencies in milliseconds."""
+    groups: dict[tuple[str, tuple[tuple[str, Setting], ...]], list[RunRecord]] = {}
+    for run in runs:
+        if run.purpose == "run":
+            groups.setdefault((run.side, tuple(run.point.items())), []).append(run)
+    changed = drift([run for run in runs if run.purpose == "run"])
+    found: list[Figure] = []
+    for (side, point), own in groups.items():
+        where = {"point": dict(point), "side": side}
+        at = override(recipe, recipe.against if side == "b" else {})
+        at = override(at, dict(point))
+        found += [one.model_copy(update=where) for one in _of_point(at, own, changed)]
+    return tuple(found)
+
+
+def _of_point(recipe: BenchRecipe, runs: Sequence[RunRecord], shared: tuple[str, ...]) -> Iterator[Figure]:
+    shared += tuple(f"run {run.number}: {reason}" for run in runs for reason in reasons_of_run(recipe, run))
+    names = dict.fromkeys([*LATENCIES, *(name for run in runs for name in run.histograms)])
+    for name in (name for name in names if name not in _OURS):
         whole, each = Histogram(), [run.histogram(name) for run in runs]
         for one in each:
             whole.merge(one)
@@ -131,13 +177,15 @@ def figures(
             of_runs = [one.percentile(share) / 1e6 for one in each if len(one)]
             value = whole.percentile(share) / 1e6
             own = reasons_of_figure(name, share, len(whole), runs)
-            found.append(_figure(f"{name}.{label}", "ms", value, of_runs, "lower", shared + own))
-    for name, unit in _UNITS.items():
-        of_runs = [run.rates[name] for run in runs if name in run.rates]
-        if of_runs:
-            own = reasons_of_figure(name, None, 0, runs)
-            found.append(_figure(name, unit, fmean(of_runs), of_runs, "higher", shared + own))
-    return tuple(found)
+            yield _figure(f"{name}.{label}", "ms", value, of_runs, "lower", shared + own)
+    values: dict[str, list[Value]] = {}
+    for run in runs:
+        for name, value_of_run in run.values.items():
+            values.setdefault(name, []).append(value_of_run)
+    for name, measured in values.items():
+        numbers = [one.value for one in measured]
+        own = reasons_of_figure(name, None, 0, runs)
+        yield _figure(name, measured[0].unit, fmean(numbers), numbers, measured[0].better, shared + own)
 
 
 def _figure(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ai_how.bench.model import Calibration, RunRecord
+from ai_how.bench.model import RunRecord
 from ai_how.spec.bench import BenchRecipe
 
 #: The generator must be able to do this many times the load, or it may be what is measured.
@@ -23,14 +23,19 @@ LAG_SHARE = 0.01
 #: Shares of requests that may fail, or wait for a connection.
 ERRORS = 0.01
 WAITED = 0.01
+#: How far two counts of the same tokens may be apart.
+TOKENS = 0.02
+#: By how much a fixed piece of work may take longer before one run than before another.
+DRIFT = 0.25
 #: So many requests must lie beyond a percentile, or it is told by chance.
 BEYOND = 10
 
 
-def reasons_of_run(recipe: BenchRecipe, calibration: Calibration | None, run: RunRecord) -> tuple[str, ...]:
-    """Why no figure of a run can be trusted; nothing when all can."""
+def reasons_of_run(recipe: BenchRecipe, run: RunRecord) -> tuple[str, ...]:
+    """Why no figure of a run can be trusted; nothing when all can. What the client said against itself comes first."""
     found = [
-        *_of_generator(recipe, calibration, run),
+        *run.reasons,
+        *_of_generator(recipe, run),
         *_of_load(run),
         f"the run ended early: {run.stopped}" if run.stopped else "",
         "" if run.steady else f"no steady state: {run.steady_why}",
@@ -45,9 +50,14 @@ def reasons_of_run(recipe: BenchRecipe, calibration: Calibration | None, run: Ru
     return tuple(reason for reason in found if reason)
 
 
-def _of_generator(recipe: BenchRecipe, calibration: Calibration | None, run: RunRecord) -> list[str]:
+def _of_generator(recipe: BenchRecipe, run: RunRecord) -> list[str]:
+    """Nothing of a program that brings its own load: its client says what there is against it."""
+    if run.busy is None:
+        return []
     found = []
-    wanted = recipe.load.peak or run.rates.get("throughput", 0.0)
+    reached = run.values.get("throughput")
+    wanted = recipe.load.peak or (reached.value if reached else 0.0)
+    calibration = run.calibration
     if calibration is None:
         found.append("the generator was not calibrated")
     elif calibration.ceiling < HEADROOM * wanted:
@@ -85,7 +95,22 @@ def reasons_of_figure(
         needed = round(BEYOND / (1 - share))
         found.append(f"{samples:,} samples; {needed:,} are needed for this percentile")
     if name in ("token", "tokens"):
-        known = min((run.tokens_known for run in runs if run.tokens_known is not None), default=0.0)
+        known = min((run.tokens_known for run in runs if run.tokens_known is not None), default=1.0)
         if known < 1:
             found.append(f"the server told its tokens for {known:.0%} of the answers; events are no tokens")
+        counted = [run.tokens_agree for run in runs if run.tokens_agree is not None]
+        worst = max(counted, key=lambda share: abs(share - 1), default=1.0)
+        if abs(worst - 1) > TOKENS:
+            found.append(f"the model's own tokenizer counts {worst:.1%} of the tokens that the server tells")
     return tuple(found)
+
+
+def drift(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Whether the machine itself changed between the runs: by a fixed piece of work, done before each."""
+    times = [run.yardstick_ms for run in runs if run.yardstick_ms is not None]
+    if len(times) < 2 or max(times) <= (1 + DRIFT) * min(times):
+        return ()
+    return (
+        f"the machine changed: a fixed piece of work took {min(times):.1f} ms before one run and {max(times):.1f} ms "
+        f"before another; {DRIFT:.0%} more is the most",
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ai_how.bench.exchange import Exchange
+from ai_how.spec.bench import BenchRecipe
 
 
 class Address(NamedTuple):
@@ -19,11 +20,34 @@ class Address(NamedTuple):
         return f"{self.host}:{self.port}" if ":" not in self.host else f"[{self.host}]:{self.port}"
 
 
+Ended = Callable[[Exchange], None]
+"""Who is told of an exchange when it has ended, good or not."""
+
+
+class Carrier(Protocol):
+    """Carries requests to the target, and their answers back: HTTP connections, or threads that call a library."""
+
+    async def warm(self, count: int) -> None:
+        """Be ready for so many at once. Raises :class:`OSError` when the target is not there."""
+        ...
+
+    def submit(self, exchange: Exchange, request: bytes) -> None:
+        """Send it now, or as soon as something is free; sets ``sent``, ``done`` and ``error``."""
+        ...
+
+    def drop_waiting(self) -> None:
+        """Those that wait are not sent any more."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Work:
     """What is asked: the bytes of request ``i``, and the exchange that reads its answer.
 
-    ``connections`` at most, and so many of them are opened ``beforehand``.
+    ``connections`` at most, and so many of them are opened ``beforehand``. ``carrier`` makes what carries the requests
+    where that is no HTTP; it is told whom to call when an exchange has ended.
     """
 
     address: Address
@@ -32,6 +56,12 @@ class Work:
     connections: int
     timeout: float
     beforehand: int
+    carrier: Callable[[Ended], Carrier] | None = None
+
+
+def connections_of(recipe: BenchRecipe) -> int:
+    """How many requests may be under way at once."""
+    return recipe.load.clients if recipe.load.arrivals == "closed" else recipe.load.connections
 
 
 @dataclass

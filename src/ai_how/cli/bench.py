@@ -21,6 +21,7 @@ from ai_how.errors import AiHowError, CouldNotTell, NotFound, UsageError
 
 if TYPE_CHECKING:
     from ai_how.bench.compare import Comparison
+    from ai_how.bench.interfaces import Place
     from ai_how.bench.model import Figure, Result
     from ai_how.bench.work import Progress
     from ai_how.spec.bench import BenchRecipe
@@ -78,17 +79,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ai_how.bench.control import INTERRUPTED, Bench
-    from ai_how.bench.target import address_of
-    from ai_how.run import LocalGate
+    from ai_how.bench.control import Bench
+    from ai_how.bench.load import INTERRUPTED
+    from ai_how.bench.log import FileLog
 
     recipe = _recipe(args)
-    url, token = _where(args, recipe)
-    with _watched() as (heard, say):
-        result = Bench(recipe, address_of(url), token, LocalGate(), heard=heard(recipe), say=say).run()
-    path = args.out or Path(
-        time.strftime(f"{recipe.name}-%Y%m%d-%H%M%S.json", time.localtime(result.started))
-    )
+    path = args.out or Path(time.strftime(f"{recipe.name}-%Y%m%d-%H%M%S.json"))
+    with _watched() as (heard, say), _place(args, recipe) as place:
+        result = Bench(recipe, place, log=FileLog(path, say), heard=heard, say=say).run()
     keep(path, result)
     if args.json:
         print_json(_facts(result) | {"result": str(path)})
@@ -118,8 +116,21 @@ def _recipe(args: argparse.Namespace) -> BenchRecipe:
     return parse_bench(text, str(args.recipe))
 
 
-def _where(args: argparse.Namespace, recipe: BenchRecipe) -> tuple[str, str | None]:
-    """The address and the token: of the recipe, or of the site's gateway."""
+@contextmanager
+def _place(args: argparse.Namespace, recipe: BenchRecipe) -> Iterator[Place]:
+    """Where it is measured: a scratch folder, and the address and the token of the recipe or of the site's gateway."""
+    import tempfile
+
+    from ai_how.bench.interfaces import Place
+    from ai_how.bench.targets.web import address_of
+    from ai_how.run import LocalGate
+
+    url, token = _where(args, recipe)
+    with tempfile.TemporaryDirectory(prefix="ai-how-bench-") as folder:
+        yield Place(LocalGate(), Path(folder), address_of(url) if url else None, token)
+
+
+def _where(args: argparse.Namespace, recipe: BenchRecipe) -> tuple[str | None, str | None]:
     variable = recipe.target.token_variable
     if variable is not None and not os.environ.get(variable):
         raise NotFound(
@@ -149,27 +160,23 @@ def keep(path: Path, result: Result) -> None:
 
 
 @contextmanager
-def _watched() -> Iterator[
-    tuple[Callable[[BenchRecipe], Callable[[int, Progress], None] | None], Callable[[str], None]]
-]:
+def _watched() -> Iterator[tuple[Callable[[str, Progress], None] | None, Callable[[str], None]]]:
     """How it goes: a line that changes on a terminal, a line for each thing that happens elsewhere."""
     if not err.is_terminal:
-        yield (lambda recipe: None), (lambda text: err.print(text, markup=False))
+        yield None, (lambda text: err.print(text, markup=False))
         return
     with err.status("") as status:
+        yield (
+            lambda words, progress: status.update(_line(words, progress)),
+            lambda text: status.console.print(text, style="dim", markup=False),
+        )
 
-        def heard(recipe: BenchRecipe) -> Callable[[int, Progress], None]:
-            return lambda number, progress: status.update(_line(recipe, number, progress))
 
-        yield heard, (lambda text: status.console.print(text, style="dim", markup=False))
-
-
-def _line(recipe: BenchRecipe, number: int, progress: Progress) -> str:
+def _line(words: str, progress: Progress) -> str:
     of = f" of {progress.intended:,}" if progress.intended is not None else ""
     failed = f"  [red]{progress.failed:,} failed[/]" if progress.failed else ""
     return (
-        f"run {number} of {recipe.repetitions}  {progress.seconds:5.1f} s  "
-        f"{progress.sent:,}{of} sent  {progress.good:,} answered{failed}"
+        f"{words}  {progress.seconds:5.1f} s  {progress.sent:,}{of} sent  {progress.good:,} answered{failed}"
     )
 
 
@@ -196,7 +203,7 @@ def _facts(result: Result) -> dict[str, Any]:
     """The record without the histograms, which fill pages."""
     facts = result.model_dump(mode="json")
     for one in facts["runs"]:
-        del one["histograms"]
+        del one["histograms"], one["series"], one["examples"]
     return facts
 
 
@@ -251,7 +258,7 @@ def _row(figure: Figure) -> Iterable[str]:
     bounds = "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
     runs = " ".join(map(_number, figure.runs[:5])) + (" ..." if len(figure.runs) > 5 else "")
     if figure.ok:
-        return figure.name, value, bounds, runs, "[green]ok[/]"
+        return figure.key, value, bounds, runs, "[green]ok[/]"
     mark = "[red]not ok[/]"
     return figure.name, f"[strike dim]{value}[/]", f"[strike dim]{bounds}[/]", f"[dim]{runs}[/]", mark
 

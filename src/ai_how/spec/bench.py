@@ -1,124 +1,28 @@
-"""The types of a bench recipe: what is measured, under which load, how often. Pure."""
+"""The types of a bench recipe: what is measured, under which load, how often, and at which points. Pure."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from ai_how.errors import SpecError
-from ai_how.spec.load import load
-from ai_how.spec.parse import validate
+from ai_how.errors import Problem, SpecError
+from ai_how.spec.bench_load import Key, Load, Objective, Prices, Search, Setting
+from ai_how.spec.bench_target import SECTIONS, Positive, Prompts, Request, Target, Workload
+from ai_how.spec.load import load, tuples
+from ai_how.spec.message import did_you_mean
+from ai_how.spec.parse import nearest, validate
 from ai_how.spec.values import Frozen
 
-Positive = Annotated[float, Field(gt=0)]
-#: A name in the environment.
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-#: `http://HOST:PORT`; a host in brackets is an IPv6 address.
-_ADDRESS = re.compile(r"^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?$")
-#: Requests that one run may hold: their samples are kept in memory until its end.
-MOST = 2_000_000
-
-
-class Target(Frozen):
-    """What is measured: an address, or the gateway of the site."""
-
-    api: Literal["http", "openai"] = Field(
-        "http", description="`http`: one request, one answer. `openai`: a streamed chat completion."
-    )
-    url: str | None = Field(
-        None, description="Address, such as http://127.0.0.1:8080; the gateway when left out."
-    )
-    token_variable: Variable | None = Field(
-        None, description="Variable of the environment that holds the token; the gateway's own is known."
-    )
-    method: Literal["GET", "POST", "PUT"] = Field("GET", description="Method; for `http`.")
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = Field("/", description="Path and query; for `http`.")
-    body: str = Field("", description="Body of the request; for `http`.")
-    model: str | None = Field(None, description="The served model's name; for `openai`.")
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Target:
-        if self.api == "openai" and not self.model:
-            raise ValueError("a target of the api 'openai' needs 'model', the served model's name")
-        if self.url is not None:
-            if not _ADDRESS.match(self.url):
-                raise ValueError(
-                    f"'{self.url}' is no address that can be loaded: http://HOST:PORT without a path is wanted"
-                )
-        elif self.api == "http":
-            raise ValueError("a target of the api 'http' needs 'url', such as http://127.0.0.1:8080")
-        return self
-
-
-class Prompts(Frozen):
-    """Prompts made of words by a seeded generator, so that every run asks the same and no two requests are alike."""
-
-    words: int = Field(64, ge=1, le=100_000, description="Words of a prompt in the mean.")
-    spread: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.25, description="Standard deviation of the length, as a share of `words`."
-    )
-    shared: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="Share of `words` with which all prompts begin alike: what a prefix cache can save."
-    )
-    max_tokens: int = Field(64, ge=1, le=100_000, description="Tokens that an answer may have.")
-    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 is the same answer each time.")
-    seed: int = Field(1, description="Seed of the generator.")
-
-
-class Load(Frozen):
-    """When requests are sent. All but `closed` are schedules that are fixed before the first request."""
-
-    arrivals: Literal["constant", "poisson", "bursts", "ramp", "trace", "closed"] = Field(
-        "poisson",
-        description="How requests arrive; `closed`: each client sends its next one when it has its answer.",
-    )
-    rate: Positive | None = Field(None, description="Requests a second; of a ramp, at its beginning.")
-    to_rate: Positive | None = Field(None, description="Requests a second at the end of a ramp.")
-    seconds: Positive = Field(30.0, le=86_400, description="How long requests are sent.")
-    shape: Positive = Field(
-        0.25, description="Shape of the gamma gaps of `bursts`; 1 is poisson, less is burstier."
-    )
-    times: tuple[float, ...] = Field((), description="Times of a `trace`, in seconds.")
-    clients: int = Field(1, ge=1, le=10_000, description="Clients of a `closed` loop.")
-    connections: int = Field(
-        64,
-        ge=1,
-        le=20_000,
-        description="Connections at most; who finds none free waits, and that time counts.",
-    )
-    seed: int = Field(1, description="Seed of the arrivals; each repetition has its own, made of it.")
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Load:
-        if self.arrivals == "trace":
-            if len(self.times) < 2:
-                raise ValueError("arrivals of a 'trace' need 'times', two or more")
-        elif self.arrivals != "closed" and self.rate is None:
-            raise ValueError(f"arrivals of the kind '{self.arrivals}' need 'rate', requests a second")
-        if self.arrivals == "ramp" and self.to_rate is None:
-            raise ValueError("arrivals of a 'ramp' need 'to_rate', the requests a second at its end")
-        if self.arrivals != "trace" and max(self.rate or 0, self.to_rate or 0) * self.seconds > MOST:
-            raise ValueError(f"more than {MOST:,} requests in one run: make 'seconds' shorter and repeat it")
-        return self
-
-    @property
-    def peak(self) -> float | None:
-        """The highest rate asked for, in requests a second; of a trace its mean. None for a closed loop."""
-        if self.arrivals == "closed":
-            return None
-        if self.arrivals == "trace":
-            return len(self.times) / max(max(self.times) - min(self.times), 1e-9)
-        return max(self.rate or 0.0, (self.to_rate or 0.0) if self.arrivals == "ramp" else 0.0)
-
-
-class Objective(Frozen):
-    """What a request must keep to be a good one; goodput is the good ones a second."""
-
-    latency_ms: Positive | None = Field(None, description="From when it was due to the end of its answer.")
-    first_token_ms: Positive | None = Field(None, description="From when it was due to its first token.")
-    token_ms: Positive | None = Field(None, description="Mean time of a token after the first.")
+__all__ = ["BenchRecipe", "Load", "Objective", "Prompts", "Request", "Search", "Target", "Workload", "override",
+           "parse_bench", "points"]  # fmt: skip
+#: Points that one recipe may have.
+MOST_POINTS = 1000
+#: What a sweep or a second side may change.
+_VARIED = ("target", "workload", "load", "objective")
 
 
 class BenchRecipe(Frozen):
@@ -129,14 +33,66 @@ class BenchRecipe(Frozen):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(description="Name of the recipe.")
     description: str = Field("", description="One line about it.")
     target: Target = Field(description="What is measured.")
-    prompts: Prompts = Field(default_factory=Prompts, description="What is asked; for `openai`.")
-    load: Load = Field(description="How requests arrive.")
-    repetitions: int = Field(3, ge=1, le=100, description="Runs; intervals and comparisons need several.")
+    workload: Workload = Field(default_factory=Workload, description="What is asked of it.")
+    load: Load = Field(
+        default_factory=lambda: Load(arrivals="closed"),
+        description="How requests arrive; without it one client asks again and again.",
+    )
+    sweep: dict[Key, tuple[Setting, ...]] = Field(
+        default_factory=dict,
+        description="Keys of this file with their values, such as `load.rate: [1, 2]`; each combination is a point.",
+    )
+    search: Search | None = Field(None, description="Seek the highest load that meets the objective.")
+    against: dict[Key, Setting] = Field(
+        default_factory=dict,
+        description="What a second side has otherwise, such as `target.url`; both are measured in turns.",
+    )
+    repetitions: int = Field(
+        3, ge=1, le=100, description="Runs of each point; intervals and comparisons need several."
+    )
     timeout: Positive = Field(60.0, description="Seconds after which a request that was sent has failed.")
     warmup: Literal["test", "none"] = Field(
         "test", description="`test`: what a test finds to be warm-up is cut; `none`: everything counts."
     )
     objective: Objective = Field(default_factory=Objective, description="What a good request keeps.")
+    prices: Prices = Field(default_factory=Prices, description="A rate card, for the report's answers.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_section(cls, data: Any) -> Any:
+        """The workload's section is there with its defaults when nobody wrote it."""
+        data = tuples(data)  # a result's recipe comes as JSON, which has lists only
+        if not isinstance(data, dict) or not isinstance(data.get("target"), dict):
+            return data
+        section = SECTIONS.get(data["target"].get("api", "http"))
+        workload = data.get("workload", {})
+        # A section that is written without a value is a mistake of its own.
+        if section is None or not isinstance(workload, dict) or workload.get(section, data) is None:
+            return data
+        return data | {"workload": {section: {}} | workload}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> BenchRecipe:
+        own = SECTIONS[self.target.api]
+        others = [
+            name for name in type(self.workload).model_fields if getattr(self.workload, name) and name != own
+        ]
+        if others:
+            raise ValueError(
+                f"'workload.{others[0]}' is nothing that a target of the api '{self.target.api}' is asked; "
+                f"its section is '{own}'"
+            )
+        if self.search is not None:
+            if not self.objective.asks:
+                raise ValueError("a search needs an 'objective': the highest load is one that meets it")
+            if self.sweep:
+                raise ValueError("a search finds its own points: 'sweep' and 'search' exclude each other")
+            closed = self.load.arrivals == "closed"
+            if (self.search.key == "load.clients") != closed or self.load.arrivals in ("ramp", "trace"):
+                raise ValueError(
+                    f"a search of '{self.search.key}' does not go with arrivals of the kind '{self.load.arrivals}'"
+                )
+        return self
 
 
 def parse_bench(text: str, name: str) -> BenchRecipe:
@@ -144,4 +100,75 @@ def parse_bench(text: str, name: str) -> BenchRecipe:
     data, positions, problems = load(text, name)
     if problems:
         raise SpecError([problem for _, problem in problems])
-    return validate(BenchRecipe, data, positions, name)
+    recipe = validate(BenchRecipe, data, positions, name)
+    found = []
+    for path, message, todo in _varied(recipe):
+        at = nearest(positions, path)
+        found.append(Problem(message, name, at.line, at.column, todo=todo))
+    if found:
+        raise SpecError(found)
+    return recipe
+
+
+def override(recipe: BenchRecipe, settings: Mapping[str, Setting]) -> BenchRecipe:
+    """The recipe with other values at those keys. Raises :class:`ValueError` in words."""
+    facts = recipe.model_dump(mode="json")
+    for key, value in settings.items():
+        *above, last = key.split(".")
+        inner: Any = facts
+        for part in above:
+            inner = inner.get(part) if isinstance(inner, dict) else None
+        if above[0] not in _VARIED or not isinstance(inner, dict) or last not in inner:
+            raise ValueError(f"there is no key '{key}' to vary")
+        # A whole number where a fraction may stand is one; the file's strictness knows no difference of 1 and 1.0.
+        inner[last] = value
+    try:
+        return BenchRecipe.model_validate(tuples(facts))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{where}: {said}" if where else said) from None
+
+
+def points(recipe: BenchRecipe) -> Iterator[Mapping[str, Setting]]:
+    """What is set at each point of the sweep, in its order; one empty point when there is no sweep."""
+    for values in product(*recipe.sweep.values()):
+        yield dict(zip(recipe.sweep, values, strict=True))
+
+
+def _varied(recipe: BenchRecipe) -> Iterator[tuple[tuple[str | int, ...], str, str | None]]:
+    """Each mistake in what the sweep and the second side set."""
+    known = _keys(recipe.model_dump(mode="json"))
+    for key in (*recipe.sweep, *recipe.against):
+        if key not in known:
+            place = ("sweep" if key in recipe.sweep else "against", key)
+            yield place, f"there is no key '{key}' to vary", did_you_mean(key, known)
+            return
+    count = math.prod(len(values) for values in recipe.sweep.values())
+    if count > MOST_POINTS:
+        yield ("sweep",), f"{count:,} points; {MOST_POINTS:,} are the most", None
+        return
+    for key, values in recipe.sweep.items():
+        if not values:
+            yield ("sweep", key), f"'sweep.{key}' has no values", "Give one or more."
+        for index, value in enumerate(values):
+            try:
+                override(recipe, {key: value})
+            except ValueError as error:
+                yield ("sweep", key, index), f"'sweep.{key}': {error}", None
+    try:
+        override(recipe, recipe.against)
+    except ValueError as error:
+        yield ("against",), f"'against': {error}", None
+
+
+def _keys(facts: Mapping[str, Any], above: str = "") -> list[str]:
+    """Every key that can be varied, dotted."""
+    found: list[str] = []
+    for key, value in facts.items():
+        if not above and key not in _VARIED:
+            continue
+        inner = f"{above}{key}"
+        found += _keys(value, f"{inner}.") if isinstance(value, dict) else [inner]
+    return [key for key in found if "." in key]

@@ -1,0 +1,63 @@
+"""What targets behind an address share: HTTP requests as bytes, and a service that is there already."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ai_how.bench.interfaces import Place
+from ai_how.bench.work import Address
+from ai_how.errors import CouldNotTell, UsageError
+
+#: Seconds for the first word with the target.
+_KNOCK = 5.0
+
+
+def address_of(url: str) -> Address:
+    """Host and port of ``http://HOST:PORT``."""
+    parts = urlsplit(url)
+    return Address(parts.hostname or "127.0.0.1", parts.port or 80)
+
+
+def wanted_address(place: Place) -> Address:
+    """The target's address. Raises :class:`UsageError` when nobody told one."""
+    if place.address is None:
+        raise UsageError("the target has no address", todo="Write `target.url` into the recipe.")
+    return place.address
+
+
+def http_request(
+    method: str, path: str, address: Address, body: bytes, token: str | None, kind: str
+) -> bytes:
+    """One request, whole."""
+    lines = [f"{method} {path} HTTP/1.1", f"host: {address}", "user-agent: ai-how", "accept: */*"]
+    if token:
+        lines.append(f"authorization: Bearer {token}")
+    if body or method != "GET":
+        lines += [f"content-type: {kind}", f"content-length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Standing:
+    """A service that is there already, at an address."""
+
+    def __init__(self, place: Place) -> None:
+        self._address = wanted_address(place)
+
+    def start(self) -> Mapping[str, Any]:
+        """See that it takes a connection. Raises :class:`CouldNotTell` when it does not."""
+        try:
+            socket.create_connection(self._address, timeout=_KNOCK).close()
+        except OSError as error:
+            raise CouldNotTell(
+                "the target takes no connection",
+                where=str(self._address),
+                cause=str(error) or type(error).__name__,
+                todo="`ai-how status` and `ai-how ps` show what of the site runs.",
+            ) from error
+        return {"address": str(self._address)}
+
+    def stop(self) -> None:
+        """It was there before, and stays."""

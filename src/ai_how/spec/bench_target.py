@@ -1,0 +1,82 @@
+"""What a bench recipe measures (``target``) and what it asks of it (``workload``). Pure.
+
+A target's ``api`` names the one section of the workload that belongs to it (:data:`SECTIONS`). A new kind of target
+adds its word to :data:`Api`, its section here, and a module to :mod:`ai_how.bench.targets`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ai_how.spec.values import Frozen
+
+Positive = Annotated[float, Field(gt=0)]
+#: A name in the environment.
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+#: `http://HOST:PORT`; a host in brackets is an IPv6 address.
+_ADDRESS = re.compile(r"^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?$")
+
+Api = Literal["http", "openai"]
+#: Which section of the workload belongs to which kind of target.
+SECTIONS: dict[str, str] = {"http": "request", "openai": "prompts"}
+
+
+class Target(Frozen):
+    """What is measured: an address, or the gateway of the site."""
+
+    api: Api = Field(
+        "http", description="`http`: one request, one answer. `openai`: a streamed chat completion."
+    )
+    url: str | None = Field(
+        None, description="Address, such as http://127.0.0.1:8080; the gateway when left out."
+    )
+    token_variable: Variable | None = Field(
+        None, description="Variable of the environment that holds the token; the gateway's own is known."
+    )
+    model: str | None = Field(None, description="The served model's name; for `openai`.")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Target:
+        if self.api == "openai" and not self.model:
+            raise ValueError("a target of the api 'openai' needs 'model', the served model's name")
+        if self.url is not None:
+            if not _ADDRESS.match(self.url):
+                raise ValueError(
+                    f"'{self.url}' is no address that can be loaded: http://HOST:PORT without a path is wanted"
+                )
+        elif self.api == "http":
+            raise ValueError("a target of the api 'http' needs 'url', such as http://127.0.0.1:8080")
+        return self
+
+
+class Request(Frozen):
+    """One HTTP request, the same each time."""
+
+    method: Literal["GET", "POST", "PUT"] = Field("GET", description="Method.")
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = Field("/", description="Path and query.")
+    body: str = Field("", description="Body of the request.")
+
+
+class Prompts(Frozen):
+    """Prompts made of words by a seeded generator, so that every run asks the same and no two requests are alike."""
+
+    words: int = Field(64, ge=1, le=100_000, description="Words of a prompt in the mean.")
+    spread: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.25, description="Standard deviation of the length, as a share of `words`."
+    )
+    shared: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="Share of `words` with which all prompts begin alike: what a prefix cache can save."
+    )
+    max_tokens: int = Field(64, ge=1, le=100_000, description="Tokens that an answer may have.")
+    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 is the same answer each time.")
+    seed: int = Field(1, description="Seed of the generator.")
+
+
+class Workload(Frozen):
+    """What is asked of the target: the section that belongs to its api, and no other."""
+
+    request: Request | None = Field(None, description="The request; for `http`.")
+    prompts: Prompts | None = Field(None, description="The prompts; for `openai`.")
