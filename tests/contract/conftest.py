@@ -16,7 +16,7 @@ from tiny_gguf import write_tiny_gguf
 
 from ai_how.host import Environments, Folders
 from ai_how.run import LocalGate
-from ai_how.serving.engines import LlamaCpp
+from ai_how.serving.engines import LlamaCpp, Place
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def llama_python() -> Path:
 def door(llama_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """The gateway, with the real engine behind it."""
     site = tmp_path_factory.mktemp("site")
-    running = start(LlamaCpp(), llama_python, write_tiny_gguf(site / "tiny.gguf"), site)
+    running = start(LlamaCpp(), Place.of_python(llama_python), write_tiny_gguf(site / "tiny.gguf"), site)
     running.record()
     with opened(site) as door:
         yield door

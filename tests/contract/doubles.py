@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai_how.serving.engines import Launch, Readiness, ServeRequest
+from ai_how.serving.engines import Launch, ModelKind, Place, Readiness, ServeRequest
 
 RECORDED = Path(__file__).parent.parent / "recorded" / "llama.cpp" / "2026.10"
 
@@ -15,13 +15,14 @@ class FakeEngine:
     name = "fake"
     runtime = "none"
     libraries = ()
+    loads: tuple[ModelKind, ...] = ("gguf",)
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         return None if head[:4] == b"GGUF" else "no GGUF file"
 
-    def launch(self, request: ServeRequest, python: Path) -> Launch:
+    def launch(self, request: ServeRequest, place: Place) -> Launch:
         script = Path(__file__).with_name("fake_engine.py")
-        argv = (str(python), f"{{folder}}/{script.name}", "--recorded", str(RECORDED))
+        argv = (place.python, f"{{folder}}/{script.name}", "--recorded", str(RECORDED))
         return Launch(
             argv=(*argv, "--model", str(request.path), "--port", "{port}"),
             readiness=Readiness("/v1/models", "data", "id", refuses_strangers=True),

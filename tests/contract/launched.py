@@ -12,8 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from ai_how.serving import replica_launcher
-from ai_how.serving.engines import Engine, ServeRequest
+from ai_how.serving.engines import Engine, Place, ServeRequest
 from ai_how.serving.replicas import render
 from ai_how.wire import EndpointRecord
 
@@ -58,13 +57,12 @@ class Running:
 
 
 def start(
-    engine: Engine, python: Path, model: Path, site: Path, *, expect: str = "tiny", timeout: float = 60
+    engine: Engine, place: Place, model: Path, site: Path, *, expect: str = "tiny", timeout: float = 60
 ) -> Running:
-    launch = engine.launch(ServeRequest(model="tiny", path=model, context=256, slots=1), python)
+    launch = engine.launch(ServeRequest(model="tiny", path=model, context=256, slots=1), place)
     folder = site / "replica"
     folder.mkdir(parents=True)
-    launcher = Path(replica_launcher.__file__)
-    for source in (launcher, *launch.files):
+    for source in (*render.LAUNCHER_FILES, *launch.files):
         (folder / source.name).write_bytes(source.read_bytes())
     text = render.launch_file(
         launch=launch,
@@ -78,7 +76,7 @@ def start(
     facts["readiness"]["timeout"] = timeout
     (folder / "launch.json").write_text(json.dumps(facts))
     process = subprocess.Popen(
-        [str(python), "-I", str(folder / launcher.name), str(folder / "launch.json")],
+        [place.python, "-I", str(folder / render.LAUNCHER), str(folder / "launch.json")],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "SLURM_JOB_ID": "42"},

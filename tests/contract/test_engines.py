@@ -19,7 +19,7 @@ from launched import NONCE, Running, start
 from tiny_gguf import write_tiny_gguf
 
 from ai_how.serving import replica_launcher
-from ai_how.serving.engines import Engine, LlamaCpp, ServeRequest
+from ai_how.serving.engines import Engine, LlamaCpp, Place, ServeRequest
 from ai_how.wire import ErrorEnvelope, ModelList
 
 
@@ -30,8 +30,8 @@ class EngineContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def python(cls) -> Path:
-        return Path(sys.executable)
+    def place(cls) -> Place:
+        return Place.of_python(Path(sys.executable))
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -41,10 +41,10 @@ class EngineContract:
     @pytest.fixture(scope="class")
     @classmethod
     def running(
-        cls, python: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
+        cls, place: Place, model: Path, tmp_path_factory: pytest.TempPathFactory
     ) -> Iterator[Running]:
         """One replica for the tests that only look."""
-        running = start(cls.engine, python, model, tmp_path_factory.mktemp("site"))
+        running = start(cls.engine, place, model, tmp_path_factory.mktemp("site"))
         yield running
         status, said = running.end()
         assert status == 0, said
@@ -126,8 +126,8 @@ class EngineContract:
                 client.post("/v1/chat/completions", json={**ASKED, "messages": messages, **extra})
         assert "private" not in (running.site / "engine-42.log").read_text()
 
-    def test_told_to_end_it_takes_its_record_back(self, python: Path, model: Path, tmp_path: Path) -> None:
-        running = start(self.engine, python, model, tmp_path)
+    def test_told_to_end_it_takes_its_record_back(self, place: Place, model: Path, tmp_path: Path) -> None:
+        running = start(self.engine, place, model, tmp_path)
         running.record()
         engine = running.child()
         status, said = running.end()
@@ -135,9 +135,9 @@ class EngineContract:
         assert not Path(f"/proc/{engine}").exists()
 
     def test_when_the_engine_dies_so_does_the_replica(
-        self, python: Path, model: Path, tmp_path: Path
+        self, place: Place, model: Path, tmp_path: Path
     ) -> None:
-        running = start(self.engine, python, model, tmp_path)
+        running = start(self.engine, place, model, tmp_path)
         running.record()
         os.kill(running.child(), signal.SIGKILL)
         said = running.process.communicate(timeout=30)[1]
@@ -145,8 +145,8 @@ class EngineContract:
         assert "the engine's last lines" in said
         assert list((tmp_path / "endpoints").iterdir()) == []
 
-    def test_the_engine_never_outlives_its_launcher(self, python: Path, model: Path, tmp_path: Path) -> None:
-        running = start(self.engine, python, model, tmp_path)
+    def test_the_engine_never_outlives_its_launcher(self, place: Place, model: Path, tmp_path: Path) -> None:
+        running = start(self.engine, place, model, tmp_path)
         running.record()
         engine = Path(f"/proc/{running.child()}")
         running.end(signal.SIGKILL)
@@ -155,21 +155,21 @@ class EngineContract:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def test_a_file_that_is_no_model(self, python: Path, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_model(self, place: Place, tmp_path: Path) -> None:
         broken = tmp_path / "broken.gguf"
         broken.write_bytes(b"nothing of the kind")
         request = ServeRequest(model="tiny", path=broken)
         assert self.engine.fault(request, broken.read_bytes()) is not None
-        running = start(self.engine, python, broken, tmp_path / "site")
+        running = start(self.engine, place, broken, tmp_path / "site")
         said = running.process.communicate(timeout=60)[1]
         assert running.process.returncode not in (0, replica_launcher.NEVER_READY)
         assert "failed to load model" in said
         assert not running.record_path.exists()
 
     def test_an_engine_that_serves_something_else_is_never_ready(
-        self, python: Path, model: Path, tmp_path: Path
+        self, place: Place, model: Path, tmp_path: Path
     ) -> None:
-        running = start(self.engine, python, model, tmp_path, expect="another", timeout=2)
+        running = start(self.engine, place, model, tmp_path, expect="another", timeout=2)
         said = running.process.communicate(timeout=60)[1]
         assert running.process.returncode == replica_launcher.NEVER_READY
         assert "the engine serves tiny" in said
@@ -188,5 +188,5 @@ class TestLlamaCpp(EngineContract):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def python(cls, llama_python: Path) -> Path:
-        return llama_python
+    def place(cls, llama_python: Path) -> Place:
+        return Place.of_python(llama_python)

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from ai_how.errors import AiHowError
+from ai_how.serving.engines import Place
 from ai_how.serving.replicas import ReplicaResources
 from ai_how.serving.replicas.render import batch_script, job_name
 
 GOLDEN = Path(__file__).parent / "serve"
-PYTHON = Path("/home/ada/.local/share/ai-how/envs/llama-cpp-0123/bin/python")
+PLACE = Place.of_environment(Path("/home/ada/.local/share/ai-how/envs/llama-cpp-0123"))
 
 CASES = {
     "plain": (Path("/srv/site"), "tiny", ReplicaResources(memory="1G")),
@@ -31,7 +32,7 @@ def test_the_script(case: str) -> None:
         name=name,
         folder=site / "share/replicas/abababab",
         log=str(site / f"log/jobs/{name}-%j.log"),
-        python=PYTHON,
+        place=PLACE,
         resources=resources,
     )
     assert script == (GOLDEN / f"{case}.sh").read_text(encoding="utf-8")
@@ -44,6 +45,6 @@ def test_no_value_becomes_a_second_option(memory: str) -> None:
             name="serve-tiny",
             folder=Path("/srv"),
             log="/srv/%j.log",
-            python=PYTHON,
+            place=PLACE,
             resources=ReplicaResources(memory=memory),
         )

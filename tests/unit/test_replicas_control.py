@@ -12,7 +12,7 @@ import pytest
 
 from ai_how.errors import AiHowError, CommandFailed, CouldNotTell, JobFailed, NotFound, TimedOut
 from ai_how.security import write_private
-from ai_how.serving.engines import LlamaCpp, ServeRequest
+from ai_how.serving.engines import LlamaCpp, Place, ServeRequest
 from ai_how.serving.replicas import Phase, ReplicaResources, Replicas, ReplicaWanted, SiteFolders
 from ai_how.wire import EndpointRecord
 
@@ -69,7 +69,7 @@ class Site:
 
     def start(self, name: str = "tiny") -> ReplicaWanted:
         request = ServeRequest(model=name, path=self.model)
-        return self.replicas.start(request, LlamaCpp(), Path("/env/bin/python"), ReplicaResources())
+        return self.replicas.start(request, LlamaCpp(), Place.of_environment(Path("/env")), ReplicaResources())
 
     def publish(self, wanted: ReplicaWanted) -> None:
         now = time.time()
@@ -127,14 +127,15 @@ def test_the_launch_file_holds_no_secret_and_is_private(site: Site) -> None:
     assert {entry.name for entry in path.parent.iterdir()} == {
         "launch.json",
         "replica_launcher.py",
+        "replica_child.py",
         "llama_cpp_server.py",
     }
 
 
 def test_memory_and_threads_follow_from_model_and_cpus(site: Site) -> None:
     request = ServeRequest(model="tiny", path=site.model)
-    python = Path("/env/bin/python")
-    wanted = site.replicas.start(request, LlamaCpp(), python, ReplicaResources(cpus=3))
+    place = Place.of_environment(Path("/env"))
+    wanted = site.replicas.start(request, LlamaCpp(), place, ReplicaResources(cpus=3))
     argv = json.loads((site.folders.replicas / wanted.nonce / "launch.json").read_text())["argv"]
     assert argv[argv.index("--threads") + 1] == "3"
     assert "#SBATCH --mem=513M" in site.slurm.scripts[0]

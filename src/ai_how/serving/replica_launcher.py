@@ -3,15 +3,16 @@
 Standard library only, Python 3.9 or newer: it is copied to the node and run by the engine's own interpreter,
 where AI-HOW is not installed. It makes the replica's secret, starts the engine, waits until the engine has
 proved that it serves the model, then publishes the endpoint record and keeps its heartbeat going for as long
-as the engine answers. The record goes when the engine goes, or when the job is told to end. If the engine
-dies, the launcher ends with the engine's exit status and its last lines.
+as the engine answers. Told by Slurm of its time limit (SIGUSR1) it says in the record that it is leaving, and goes on.
+The record goes when the engine goes, or when the job is told to end (SIGTERM): then what the engine is answering still
+is finished, as far as the engine tells how much that is. If the engine dies, the launcher ends with the engine's exit
+status and its last lines.
 
 There is one thread. Signals are blocked and waited for, so that nothing is ever interrupted half-way.
 """
 
 from __future__ import annotations
 
-import ctypes
 import http.client
 import json
 import os
@@ -22,33 +23,30 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or __package__:
+    from ai_how.serving.replica_child import TOLD_TO_END, WATCHED, Child, EngineEnded, say
+else:
+    # On the node, where Python runs isolated, so that nothing of the user's gets in between: the other file is beside.
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from replica_child import TOLD_TO_END, WATCHED, Child, EngineEnded, say
 
 NEVER_READY = 70
 BAD_LAUNCH = 78
 # The engine has stopped answering after this many heartbeats in a row without an answer.
 MISSED_MOST = 6
 PROBE_SECONDS = 5.0
-TAIL_LINES = 20
-TOLD_TO_END = {signal.SIGTERM, signal.SIGINT}
-WATCHED = {signal.SIGCHLD, *TOLD_TO_END}
-
-
-class EngineEnded(Exception):
-    """The engine process is gone; ``status`` is what the launcher ends with."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the engine ended with status {status}")
-        self.status = status
+# Seconds between two looks at an engine that is loading: what a wake from nothing may lose by looking.
+LOOK_SECONDS = 0.03
 
 
 class AskedToEnd(Exception):
     """The job was told to end."""
 
 
-def say(text: str) -> None:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
-    print(f"{stamp} replica: {text}", file=sys.stderr, flush=True)
+class NotStarted(Exception):
+    """What must be done before the engine starts has failed."""
 
 
 def write_private(path: Path, text: str) -> None:
@@ -60,70 +58,41 @@ def write_private(path: Path, text: str) -> None:
     os.replace(draft, path)
 
 
-def free_port() -> int:
+def free_port(address: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
-class Child:
-    """The engine process: its output goes to a file, and it never outlives the launcher."""
-
-    def __init__(self, argv: list[str], environment: Mapping[str, str], output: Path) -> None:
-        self.output = output
-        self.status: int | None = None
-        libc = ctypes.CDLL(None, use_errno=True)
-        sink = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._become(argv, environment, sink, libc)
-        os.close(sink)
-
-    @staticmethod
-    def _become(argv: list[str], environment: Mapping[str, str], sink: int, libc: ctypes.CDLL) -> NoReturn:
+def listen_address(listen: str) -> str:
+    """The address to listen on: loopback, or that of the node's interface, as other machines resolve its name."""
+    if listen == "loopback":
+        return "127.0.0.1"
+    for name in (os.environ.get("SLURMD_NODENAME", ""), socket.gethostname()):
         try:
-            libc.prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(sink, 1)
-            os.dup2(sink, 2)
-            os.execve(argv[0], argv, dict(environment))
-        except OSError as error:
-            os.write(2, f"cannot start {argv[0]}: {error.strerror}\n".encode())
-        finally:
-            os._exit(127)
+            found = [entry[4][0] for entry in socket.getaddrinfo(name, None, socket.AF_INET)] if name else []
+        except OSError:
+            continue
+        if found:
+            return str(found[0])
+    raise NotStarted("this node's own address cannot be found out by its name")
 
-    def reap(self, *, block: bool = False) -> None:
-        """Raise :class:`EngineEnded` when the engine is gone; with ``block``, wait for that."""
-        if self.status is None:
-            done, raw = os.waitpid(self.pid, 0 if block else os.WNOHANG)
-            if not done:
-                return
-            code = os.waitstatus_to_exitcode(raw)
-            self.status = code if code >= 0 else 128 - code
-        raise EngineEnded(self.status)
 
-    def end(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL after ``grace`` seconds."""
-        if self.status is not None:
-            return
-        os.kill(self.pid, signal.SIGTERM)
-        deadline = time.monotonic() + grace
+def read_load(text: str, page: Mapping[str, Any]) -> dict[str, Any]:
+    """The load by a page in Prometheus' format; a name that stands there more than once is added up."""
+    wanted = {page[key]: key for key in ("running", "waiting", "cache") if page[key]}
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(" ")
+        if "{" in line:
+            name, _, rest = line.partition("{")[0], "", line.rpartition("}")[2]
+        key = wanted.get(name)
         try:
-            while time.monotonic() < deadline:
-                self.reap()
-                signal.sigtimedwait({signal.SIGCHLD}, 0.2)
-            os.kill(self.pid, signal.SIGKILL)
-            self.reap(block=True)
-        except EngineEnded:
-            return
-
-    def tail(self) -> str:
-        with self.output.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 16384))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-        return "\n".join(f"  | {line}" for line in lines[-TAIL_LINES:])
+            if key:
+                found[key] = found.get(key, 0.0) + float(rest.split()[0])
+        except (ValueError, IndexError):
+            continue
+    return {key: value if key == "cache" else max(0, int(value)) for key, value in found.items()}
 
 
 class Replica:
@@ -140,18 +109,30 @@ class Replica:
         self.secret = secrets.token_urlsafe(32)
         self.address = ("127.0.0.1", 0)
         self.started = 0.0
+        self.leaving = False
 
     def start(self) -> Child:
-        words = {"folder": str(self.folder), "address_file": str(self.address_file)}
+        """Prepare, then start the engine. Raises :class:`NotStarted`."""
+        here = listen_address(self.launch["listen"])
+        words = {"folder": str(self.folder), "address_file": str(self.address_file), "python": sys.executable,
+                 "listen": here}  # fmt: skip
         if any("{port}" in word for word in self.launch["argv"]):
-            self.address = ("127.0.0.1", free_port())
+            self.address = (here, free_port(here))
             words["port"] = str(self.address[1])
-        argv = [fill(word, words) for word in self.launch["argv"]]
-        environment = {**os.environ, **self.launch["environment"]}
+        told = {name: fill(value, words) for name, value in self.launch["environment"].items()}
+        environment = {**os.environ, **told, "AI_HOW_NONCE": self.nonce}
+        log = Path(fill(self.launch["engine_log"], {"job_id": str(job_id())}))
+        for command in self.launch["prepare"]:
+            step = Child([fill(word, words) for word in command], environment, log)
+            try:
+                step.reap(block=True)
+            except EngineEnded as ended:
+                if ended.status:
+                    raise NotStarted(f"{command[0]} ended with status {ended.status}:\n{step.tail()}") from ended
         if self.launch["secret_variable"]:
             environment[self.launch["secret_variable"]] = self.secret
         self.address_file.unlink(missing_ok=True)
-        return Child(argv, environment, Path(fill(self.launch["engine_log"], {"job_id": str(job_id())})))
+        return Child([fill(word, words) for word in self.launch["argv"]], environment, log)
 
     def listens(self) -> bool:
         """Whether it is known where the engine listens."""
@@ -163,12 +144,14 @@ class Replica:
         self.address = (host, int(port))
         return True
 
-    def get(self, secret: str) -> tuple[int, bytes]:
-        """The engine's answer to the question whether it is ready; status 0 when there is none."""
-        connection = http.client.HTTPConnection(*self.address, timeout=PROBE_SECONDS)
+    def ask(self, path: str, secret: str, body: str = "", timeout: float = PROBE_SECONDS) -> tuple[int, bytes]:
+        """The engine's answer to a GET, or to a POST of ``body``; status 0 when there is none."""
+        connection = http.client.HTTPConnection(*self.address, timeout=timeout)
         try:
             headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-            connection.request("GET", self.launch["readiness"]["path"], headers=headers)
+            if body:
+                headers["Content-Type"] = "application/json"
+            connection.request("POST" if body else "GET", path, body=body or None, headers=headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
@@ -181,18 +164,33 @@ class Replica:
         ready = self.launch["readiness"]
         if not self.listens():
             return "the engine does not say where it listens"
-        status, body = self.get(self.secret)
+        status, body = self.ask(ready["path"], self.secret)
         if status != 200:
             return f"the engine answers {status}" if status else "the engine does not answer"
         try:
             names = [entry[ready["name_key"]] for entry in json.loads(body)[ready["list_key"]]]
         except (ValueError, KeyError, TypeError):
             return "what answers is not the engine that was started"
-        if self.launch["model"] not in names:
+        # Ollama lists a model that was asked for without a tag by its full name.
+        if not {self.launch["model"], self.launch["model"] + ":latest"} & set(names):
             return f"the engine serves {', '.join(map(str, names)) or 'no model'}"
-        if first and ready["refuses_strangers"] and self.get("")[0] not in (401, 403):
+        if first and ready["refuses_strangers"] and self.ask(ready["path"], "")[0] not in (401, 403):
             return "what answers lets anybody in: it is not the engine that was started"
-        return ""
+        return self.warm() if first and ready["warm"] else ""
+
+    def warm(self) -> str:
+        """Have the model loaded; why that failed, or nothing."""
+        path, asked = self.launch["readiness"]["warm"]
+        status, body = self.ask(path, self.secret, asked, self.launch["readiness"]["timeout"])
+        return "" if status == 200 else f"the model is not loaded: {body[:200].decode('utf-8', 'replace')}"
+
+    def load(self) -> dict[str, Any] | None:
+        """What the engine says of its load; None when it says nothing."""
+        page = self.launch["load"]
+        if not page or not self.listens():
+            return None
+        status, body = self.ask(page["path"], self.secret)
+        return read_load(body.decode("utf-8", "replace"), page) if status == 200 else None
 
     def publish(self) -> None:
         now = time.time()
@@ -210,6 +208,8 @@ class Replica:
             "engine": self.launch["engine"],
             "started": self.started,
             "heartbeat": now,
+            "leaving": self.leaving,
+            "load": self.load(),
         }
         write_private(self.record, json.dumps(facts) + "\n")
 
@@ -228,13 +228,18 @@ def job_id() -> int:
     return int(os.environ.get("SLURM_JOB_ID", "0"))
 
 
-def pause(seconds: float, child: Child) -> None:
+def pause(seconds: float, replica: Replica, child: Child) -> None:
     """Wait. Raises :class:`AskedToEnd` or :class:`EngineEnded` as soon as either is so."""
     deadline = time.monotonic() + seconds
     while True:
         heard = signal.sigtimedwait(WATCHED, max(0.0, deadline - time.monotonic()))
         if heard and heard.si_signo in TOLD_TO_END:
             raise AskedToEnd
+        if heard and heard.si_signo == signal.SIGUSR1 and not replica.leaving:
+            say("told that the time limit is near")
+            replica.leaving = True
+            if replica.started:
+                publish(replica)
         child.reap()
         if heard is None:
             return
@@ -243,15 +248,13 @@ def pause(seconds: float, child: Child) -> None:
 def wait_ready(replica: Replica, child: Child) -> bool:
     """Whether the engine came to serve the model in time."""
     began = time.monotonic()
-    step = 0.02
     reason = ""
     while time.monotonic() - began < replica.launch["readiness"]["timeout"]:
-        pause(step, child)
         reason = replica.unready(first=True)
         if not reason:
             say(f"{replica.launch['model']} is ready after {time.monotonic() - began:.2f} s")
             return True
-        step = min(step * 1.5, 1.0)
+        pause(LOOK_SECONDS, replica, child)
     say(f"not ready within {replica.launch['readiness']['timeout']:g} s: {reason}")
     return False
 
@@ -269,7 +272,7 @@ def keep(replica: Replica, child: Child) -> None:
     missed = 0
     publish(replica)
     while missed < MISSED_MOST:
-        pause(replica.launch["heartbeat"], child)
+        pause(replica.launch["heartbeat"], replica, child)
         reason = replica.unready()
         if reason:
             missed += 1
@@ -277,6 +280,21 @@ def keep(replica: Replica, child: Child) -> None:
         else:
             missed = 0
             publish(replica)
+
+
+def finish(replica: Replica, child: Child) -> None:
+    """Let the engine finish what it is answering, for as long as ``linger`` says."""
+    deadline = time.monotonic() + replica.launch["linger"]
+    while time.monotonic() < deadline:
+        load = replica.load()
+        if not load or not load.get("running", 0) + load.get("waiting", 0):
+            return
+        try:
+            pause(0.1, replica, child)
+        except AskedToEnd:
+            continue  # Slurm tells the job and its step
+        except EngineEnded:
+            return
 
 
 def run(replica: Replica) -> int:
@@ -290,6 +308,8 @@ def run(replica: Replica) -> int:
     except AskedToEnd:
         say("told to end")
         status = 0
+        replica.withdraw()
+        finish(replica, child)
     except EngineEnded as ended:
         say(str(ended))
         # When a job is told to end, Slurm tells the engine too, maybe first: that it ends then is no fault of
@@ -298,7 +318,7 @@ def run(replica: Replica) -> int:
         status = 0 if told else ended.status or 1
     finally:
         replica.withdraw()
-        child.end(replica.launch["grace"])
+        child.end(replica.launch["grace"], getattr(signal, "SIG" + replica.launch["end_signal"]))
     if status:
         say(f"the engine's last lines:\n{child.tail()}")
     return status
@@ -313,7 +333,11 @@ def main() -> int:
         return BAD_LAUNCH
     os.umask(0o077)
     replica.endpoints.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return run(replica)
+    try:
+        return run(replica)
+    except NotStarted as error:
+        say(str(error))
+        return NEVER_READY
 
 
 if __name__ == "__main__":

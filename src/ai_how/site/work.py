@@ -14,7 +14,7 @@ from ai_how.jobs.model import JobRecord
 from ai_how.models.control import Gguf, Models
 from ai_how.models.convert import Precision
 from ai_how.services.nodes import nodes_of, partitions_of
-from ai_how.serving.engines import ServeRequest, find_engine
+from ai_how.serving.engines import ServeRequest, find_engine, place_of
 from ai_how.serving.replicas import ReplicaResources, Replicas, ReplicaStatus, SiteFolders
 from ai_how.site.control import Site
 from ai_how.slurm.model import Job
@@ -108,11 +108,11 @@ def serve(
     found = gguf(site, reference, progress)
     engine = find_engine(ENGINE)
     libraries = site.toolbox.ensure(engine.libraries, progress)
-    python = site.environments.ensure(engine.runtime, progress) / "bin" / "python"
+    place = place_of(None, engine.runtime, lambda name: site.environments.ensure(name, progress))
     request = ServeRequest(model=name or found.name, path=found.path, context=context, slots=slots)
     replicas = replicas_of(site)
     environment = {key: value for library in libraries.values() for key, value in library.env.items()}
-    wanted = replicas.start(request, engine, python, resources, environment)
+    wanted = replicas.start(request, engine, place, resources, environment)
     progress(f"job {wanted.job_id} serves {request.model}; waiting until it answers")
     return replicas.wait_ready(wanted, timeout=timeout)
 

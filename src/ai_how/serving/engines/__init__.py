@@ -2,9 +2,24 @@
 
 from ai_how.errors import NotFound
 from ai_how.serving.engines.llama_cpp import LlamaCpp
-from ai_how.serving.engines.model import Engine, Launch, Readiness, ServeRequest
+from ai_how.serving.engines.look import read_head
+from ai_how.serving.engines.model import Engine, Launch, LoadPage, ModelKind, Readiness, ServeRequest
+from ai_how.serving.engines.place import Place, place_of
 
-__all__ = ["ENGINES", "Engine", "Launch", "LlamaCpp", "Readiness", "ServeRequest", "find_engine"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Launch",
+    "LlamaCpp",
+    "LoadPage",
+    "ModelKind",
+    "Place",
+    "Readiness",
+    "ServeRequest",
+    "find_engine",
+    "place_of",
+    "read_head",
+]
 
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (LlamaCpp(),)}
 

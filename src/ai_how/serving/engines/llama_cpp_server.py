@@ -1,7 +1,8 @@
 """The llama.cpp engine as a process. Runs on the compute node, in the ``llama-cpp`` runtime environment.
 
-Standard library and xllamacpp only: AI-HOW is not installed there. The server takes a free port on loopback
+Standard library and xllamacpp only: AI-HOW is not installed there. The server takes a free port
 itself and writes ``host:port`` into the address file, so the port is never free between choice and use.
+It ends by SIGINT and not by SIGTERM, which Slurm sends to all of a job: the launcher decides when.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--address-file", required=True, help="where to write host:port once the model is loaded"
     )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--context", type=int, default=2048, help="tokens for each request")
     parser.add_argument("--slots", type=int, default=2, help="requests at once")
     parser.add_argument("--threads", type=int, default=1)
@@ -33,7 +35,7 @@ def parameters(xllamacpp: ModuleType, asked: argparse.Namespace, secret: str) ->
     params = xllamacpp.CommonParams()
     params.model.path = asked.model
     params.model_alias = {asked.alias}
-    params.hostnames = ["127.0.0.1"]
+    params.hostnames = [asked.host]
     params.port = 0
     params.reuse_port = False
     params.api_keys = [secret]
@@ -44,6 +46,7 @@ def parameters(xllamacpp: ModuleType, asked: argparse.Namespace, secret: str) ->
     params.cpuparams_batch.n_threads = asked.threads
     params.n_gpu_layers = asked.gpu_layers
     params.ui = False
+    params.endpoint_metrics = True
     params.endpoint_slots = False  # it would show what others ask
     params.offline = True
     # Vectors beside text: a chat model that names no way of its own to make one vector of many takes the mean.
@@ -74,8 +77,9 @@ def main() -> int:
         print("AI_HOW_REPLICA_SECRET is not set: refusing to serve without a secret", file=sys.stderr)
         return 78
     # Blocked before llama.cpp starts its threads, which inherit the mask: the signal waits for sigwait below.
-    ends = {signal.SIGTERM, signal.SIGINT}
+    ends = {signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     xllamacpp = importlib.import_module("xllamacpp")
     try:
         server = xllamacpp.Server(parameters(xllamacpp, asked, secret))

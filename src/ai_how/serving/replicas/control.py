@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ai_how.errors import AiHowError, JobFailed, NotFound, TimedOut
 from ai_how.run import Clock, SystemClock, wait_until
 from ai_how.security import read_private, write_private
-from ai_how.serving.engines import Engine, ServeRequest
+from ai_how.serving.engines import Engine, Place, ServeRequest, read_head
 from ai_how.serving.fit import Need, need, read_shape
 from ai_how.serving.replicas import plan, render
 from ai_how.serving.replicas.model import (
@@ -27,7 +27,6 @@ from ai_how.serving.replicas.model import (
 )
 from ai_how.wire import MODEL_NAME, EndpointRecord
 
-_LAUNCHER = Path(__file__).parent.parent / render.LAUNCHER
 _TAIL_LINES = 25
 
 
@@ -72,11 +71,11 @@ class Replicas:
         self,
         request: ServeRequest,
         engine: Engine,
-        python: Path,
+        place: Place,
         resources: ReplicaResources,
         environment: Mapping[str, str] | None = None,
     ) -> ReplicaWanted:
-        """Submit a job that serves what is asked; returns at once. ``python`` is that of the runtime.
+        """Submit a job that serves what is asked; returns at once. ``place`` is where the engine is.
 
         ``environment`` is what this machine's libraries need besides the engine's own.
 
@@ -104,10 +103,10 @@ class Replicas:
             log=str(self._folders.job_logs / f"{name}-%j.log"),
         )
         script = render.batch_script(
-            name=name, folder=folder, log=wanted.log, python=python, resources=resources
+            name=name, folder=folder, log=wanted.log, place=place, resources=resources
         )
         try:
-            self._prepare(folder, request, engine, python, wanted, environment or {})
+            self._prepare(folder, request, engine, place, wanted, environment or {})
             self._write(wanted)
         except BaseException:
             self._forget(wanted)
@@ -196,13 +195,7 @@ class Replicas:
                 f"{request.model!r} cannot name a model that is served",
                 todo="Use letters, digits and . _ : / @ + -, a letter or a digit first.",
             )
-        try:
-            with request.path.open("rb") as file:
-                head = file.read(64)
-        except OSError as error:
-            raise NotFound(
-                f"the model's file cannot be read: {error.strerror}", where=str(request.path)
-            ) from error
+        head = read_head(request.path)
         fault = engine.fault(request, head)
         if fault:
             raise AiHowError(f"{engine.name} cannot serve {request.model}: {fault}", where=str(request.path))
@@ -212,18 +205,18 @@ class Replicas:
         folder: Path,
         request: ServeRequest,
         engine: Engine,
-        python: Path,
+        place: Place,
         wanted: ReplicaWanted,
         environment: Mapping[str, str],
     ) -> None:
-        launch = engine.launch(request, python)
+        launch = engine.launch(request, place)
         launch = replace(launch, environment={**environment, **launch.environment})
         for private in (self._folders.replicas, self._folders.endpoints, self._folders.wanted, folder):
             private.mkdir(parents=True, exist_ok=True)
             private.chmod(0o700)
         self._folders.job_logs.mkdir(parents=True, exist_ok=True)
         # Copies: the node may not see this installation, and an upgrade must not reach into what runs.
-        for source in (_LAUNCHER, *launch.files):
+        for source in (*render.LAUNCHER_FILES, *launch.files):
             shutil.copyfile(source, folder / source.name)
         text = render.launch_file(
             launch=launch,

@@ -7,17 +7,25 @@ import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
-from ai_how.serving.engines import Launch
+from ai_how.serving.engines import Launch, Place
 from ai_how.serving.replicas.model import ReplicaResources
 from ai_how.slurm.batch import sbatch_option
 
 LAUNCHER = "replica_launcher.py"
+#: The launcher's files, which lie together on the node.
+LAUNCHER_FILES = tuple(Path(__file__).parent.parent / name for name in (LAUNCHER, "replica_child.py"))
 LAUNCH_FILE = "launch.json"
 
-# Seconds: between two heartbeats, and from SIGTERM to SIGKILL (Slurm's own KillWait is 30).
+# Seconds: between two heartbeats, for answers that are under way when the job is told to end, and from the end signal
+# to SIGKILL. Slurm's own KillWait is 30.
 HEARTBEAT = 5.0
-GRACE = 15.0
+LINGER = 18.0
+GRACE = 10.0
+
+#: Where a replica listens: for this node alone, or for the cluster's other machines.
+Listen = Literal["loopback", "node"]
 
 
 def job_name(model: str) -> str:
@@ -25,8 +33,9 @@ def job_name(model: str) -> str:
     return "serve-" + re.sub(r"[^A-Za-z0-9._-]", "-", model)
 
 
-def batch_script(*, name: str, folder: Path, log: str, python: Path, resources: ReplicaResources) -> str:
-    """The batch script that runs one replica: ``folder`` holds its launcher and its launch file.
+def batch_script(*, name: str, folder: Path, log: str, place: Place, resources: ReplicaResources) -> str:
+    """The batch script that runs one replica: ``folder`` holds its launcher and its launch file, ``place`` says whose
+    Python runs it and which modules are loaded before.
 
     ``log`` may contain ``%j``. Raises :class:`AiHowError` when a value cannot stand in a batch script.
     """
@@ -44,7 +53,7 @@ def batch_script(*, name: str, folder: Path, log: str, python: Path, resources: 
         "open-mode": "append",
     }
     lines = [sbatch_option(key, value) for key, value in options.items() if value is not None]
-    command = shlex.join([str(python), "-I", str(folder / LAUNCHER), str(folder / LAUNCH_FILE)])
+    command = shlex.join([place.python, "-I", str(folder / LAUNCHER), str(folder / LAUNCH_FILE)])
     return "\n".join(
         [
             "#!/bin/bash",
@@ -54,6 +63,7 @@ def batch_script(*, name: str, folder: Path, log: str, python: Path, resources: 
             "",
             "set -eu",
             "umask 077",
+            *(f"module load {shlex.quote(module)}" for module in place.modules),
             "export DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1 NO_PROXY=127.0.0.1,localhost",
             "# The launcher takes the place of this shell, so Slurm's signals reach it at once.",
             f"exec {command}",
@@ -63,7 +73,14 @@ def batch_script(*, name: str, folder: Path, log: str, python: Path, resources: 
 
 
 def launch_file(
-    *, launch: Launch, model: str, engine: str, nonce: str, endpoints: Path, engine_log: str
+    *,
+    launch: Launch,
+    model: str,
+    engine: str,
+    nonce: str,
+    endpoints: Path,
+    engine_log: str,
+    listen: Listen = "loopback",
 ) -> str:
     """What the replica launcher reads. ``engine_log`` may contain ``{job_id}``. Holds no secret."""
     facts = {
@@ -74,10 +91,15 @@ def launch_file(
         "argv": list(launch.argv),
         "environment": dict(launch.environment),
         "secret_variable": launch.secret_variable,
+        "prepare": [list(command) for command in launch.prepare],
         "readiness": asdict(launch.readiness),
+        "load": asdict(launch.load) if launch.load else None,
+        "end_signal": launch.end_signal,
+        "listen": listen,
         "endpoints": str(endpoints),
         "engine_log": engine_log,
         "heartbeat": HEARTBEAT,
+        "linger": LINGER,
         "grace": GRACE,
     }
     return json.dumps(facts, indent=2) + "\n"
