@@ -103,6 +103,16 @@ def test_a_submitter_that_died_before_it_wrote_down_the_job(site: LiveSite, trac
     assert json.loads(record.read_text())["job_id"] == job["job_id"]
 
 
+def test_what_detach_has_answered_survives_the_end_of_everything(
+    site: LiveSite, tracking: Tracking
+) -> None:
+    job = submitted(site, "acknowledged")
+    site.crash()
+    site.run("up")
+    assert site.job(job["job_id"])["JobName"] == "acknowledged"
+    until(lambda: tracking.run(job["run_id"])["status"] == "FINISHED", "the run is closed", 120)
+
+
 @pytest.mark.timeout(300)
 def test_a_job_that_slurmctld_had_not_written_down_when_it_was_killed(
     site: LiveSite, tracking: Tracking

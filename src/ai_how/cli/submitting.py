@@ -53,6 +53,9 @@ def run_recipe(args: argparse.Namespace, kind: str) -> int:
         return 0
     record = work.submit(site, file, lambda text: err.print(f"[dim]{text}[/]"))
     if args.detach:
+        # Whoever waits learns of a loss; whoever leaves must be able to rely on the answer.
+        err.print(f"[dim]job {record.job_id} is submitted; slurmctld writes it down[/]")
+        work.acknowledge(site, record)
         _told(args, {"job_id": record.job_id, "run_id": record.run_id})
         return 0
     err.print(f"job {record.job_id} is submitted; its run is {site.tracking_uri}/#/runs/{record.run_id}")

@@ -6,16 +6,18 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ai_how.client.tracking import Tracking
-from ai_how.errors import JobFailed, NotFound, UsageError
+from ai_how.errors import CouldNotTell, JobFailed, NotFound, TimedOut, UsageError
 from ai_how.jobs.model import LOST, WHY_LOST, JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
 from ai_how.run import Clock, wait_until, write_whole
 from ai_how.services import Layout
+from ai_how.services.slurm import state_folder
 from ai_how.slurm.control import Slurm
 from ai_how.slurm.model import Job
 from ai_how.spec.recipe import Recipe, parse_recipe
@@ -27,6 +29,9 @@ LOG_LINES = 20
 #: Seconds between two looks at a file, and the longest between two questions to Slurm.
 POLL = 0.3
 LONGEST_PAUSE = 5.0
+#: Seconds after which slurmctld must have written a job down, and after which it is asked no more whether it has.
+WRITTEN_WITHIN = 7.0
+ACKNOWLEDGED_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,31 @@ class Jobs:
         record = record.with_job(job_id)
         write_record(folder, record)
         return record
+
+    def acknowledge(self, folder: JobFolder, record: JobRecord) -> None:
+        """Wait until slurmctld has written the job down, which takes it up to five seconds: from then on it survives
+        whatever is killed. Where the controller's files are somebody else's there is nothing to wait for.
+
+        Raises :class:`NotFound` when it was killed before and knows nothing of the job.
+        """
+        kept = state_folder(self._layout) / "job_state"
+        if not kept.parent.exists():
+            return
+        # The folder's name is a random one of this job's own, and part of what slurmctld keeps of it.
+        trace, began = str(folder.scripts).encode(), self._clock.monotonic()
+
+        def written() -> bool:
+            if kept.exists() and trace in kept.read_bytes():
+                return True
+            if self._clock.monotonic() - began > WRITTEN_WITHIN:
+                with suppress(CouldNotTell):  # it is being started again
+                    self.find(record.job_id)
+            return False
+
+        with suppress(TimedOut):  # it lives, holds the job, and cannot write: a full disk is told of elsewhere
+            wait_until(
+                written, what="slurmctld writing down the job", timeout=ACKNOWLEDGED_WITHIN, clock=self._clock
+            )
 
     def records(self) -> Iterator[tuple[JobFolder, JobRecord]]:
         """Every job that was submitted through AI-HOW, the oldest first."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from ai_how.run import Command
 from ai_how.services import mariadb, munge
+from ai_how.services.layout import Layout
 from ai_how.services.model import CommandProbe, File, PortProbe, Service, Setting, Settle
 from ai_how.services.nodes import EmulatedNode, nodes_of, partitions_of
 from ai_how.slurm import accounts, render
@@ -14,6 +16,11 @@ from ai_how.slurm.model import ClusterConfig, Gres, Node, Preemption
 from ai_how.spec.model import SlurmConfig
 
 _PLUGINS = ("usr/lib/*/slurm-wlm", "usr/lib/*/slurm", "usr/lib/slurm-wlm")
+
+
+def state_folder(layout: Layout) -> Path:
+    """Where slurmctld writes down what it knows."""
+    return layout.data / "slurmctld"
 
 
 def cluster(setting: Setting) -> ClusterConfig:
@@ -30,7 +37,7 @@ def cluster(setting: Setting) -> ClusterConfig:
         etc=layout.etc / "slurm",
         run=layout.run / "slurm",
         log=layout.log,
-        state=layout.data / "slurmctld",
+        state=state_folder(layout),
         spool=layout.data / "slurmd",
         nodes=tuple(
             Node(

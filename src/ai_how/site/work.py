@@ -59,6 +59,13 @@ def submit(site: Site, file: RecipeFile, progress: Progress) -> JobRecord:
     return jobs.submit(file, python_for(site, file.recipe, progress), facts(site))
 
 
+def acknowledge(site: Site, record: JobRecord) -> None:
+    """Return when a submitted job survives the end of every daemon. Raises :class:`NotFound` when it did not."""
+    jobs = jobs_of(site)
+    if found := jobs.record(record.job_id):
+        jobs.acknowledge(*found)
+
+
 def wait(site: Site, record: JobRecord, on_state: Callable[[Job], None]) -> JobRecord:
     """Wait for a job's end and its closed run. Raises :class:`JobFailed` with the job's last lines."""
     return jobs_of(site).wait(record, timeout=QUEUE_SECONDS, on_state=on_state)
