@@ -18,6 +18,13 @@ _SLURM: Path = (*_HPC, "slurm_config")
 _NODES: Path = (*_HPC, "compute_nodes")
 
 
+def there(spec: SiteSpec) -> Iterator[Found]:
+    """Only of a cluster that exists already the file need not tell the nodes."""
+    if not spec.clusters.hpc.groups and spec.clusters.hpc.provider != "existing":
+        todo = "Write `compute_nodes:` with count, cpu_cores and memory_gb."
+        yield _NODES, "'clusters.hpc.compute_nodes' is missing", todo
+
+
 def groups(spec: SiteSpec) -> Iterator[Found]:
     """Where there are several node groups each has a name, and no two nodes have the same."""
     several = isinstance(spec.clusters.hpc.compute_nodes, tuple)
@@ -95,6 +102,8 @@ def partitions(spec: SiteSpec) -> Iterator[Found]:
 
 def spans(spec: SiteSpec) -> Iterator[Found]:
     """A partition names node groups that exist, and spans no more nodes than there are."""
+    if not spec.clusters.hpc.groups:
+        return
     for index, partition in enumerate(spec.clusters.hpc.slurm_config.partitions):
         path = (*_SLURM, "partitions", index)
         unknown = list(_unknown_groups(spec, partition, path))

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ai_how.spec import check_accounts, check_cloud, check_gpus, check_network, check_operations, check_slurm
+from ai_how.spec import (
+    check_accounts,
+    check_cloud,
+    check_existing,
+    check_gpus,
+    check_network,
+    check_operations,
+    check_slurm,
+)
 from ai_how.spec.check import Check, Found
 from ai_how.spec.model import SiteSpec
 
@@ -37,7 +45,15 @@ _ADDRESSES = (
 _TAKING = (*_groups("gpu_enabled", "devices"), f"{_WORKERS}.*.gpu_enabled")
 _SHARES = _each(_GPUS, "mig_slices", "whole_gpus")
 
+#: What is missing altogether: where one of these finds something, the others that read it are left out.
+FIRST = (Check(check_slurm.there, _each(_HPC, "compute_nodes", "provider")),)
+
 CHECKS = (
+    Check(check_existing.options, tuple(f"{side}.existing.jobs.options" for side in (_HPC, _CLOUD))),
+    Check(
+        check_existing.environments, tuple(f"{side}.existing.environments.*.name" for side in (_HPC, _CLOUD))
+    ),
+    Check(check_existing.hosts, tuple(f"{side}.existing" for side in (_HPC, _CLOUD))),
     Check(check_slurm.groups, _groups("name", "count")),
     Check(check_slurm.partitions, _each(_SLURM, "partitions.*.name", "default_partition")),
     Check(
@@ -135,5 +151,5 @@ CHECKS = (
 
 def cross_check(spec: SiteSpec) -> Iterator[Found]:
     """Every contradiction in a file whose values are all right by themselves."""
-    for check in CHECKS:
+    for check in (*FIRST, *CHECKS):
         yield from check(spec)

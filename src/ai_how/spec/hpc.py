@@ -137,7 +137,9 @@ class HpcCluster(Frozen):
     existing: Existing | None = Field(None, description="Settings of the provider existing.")
     controller: Controller = Field(default_factory=Controller, description="The node that runs slurmctld.")
     compute_nodes: ComputeNodes = Field(
-        description="The nodes that run jobs: one group, or a list of groups, each with a name."
+        (),
+        description="The nodes that run jobs: one group, or a list of groups, each with a name. "
+        "Of a cluster that exists Slurm itself tells, and this may be left out.",
     )
     storage: tuple[Storage, ...] = Field((), description="Storage that every node sees.")
     slurm_config: SlurmConfig = Field(default_factory=SlurmConfig, description="Partitions and limits.")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ai_how.errors import Problem, SpecError
 from ai_how.spec.check import Check, Found
-from ai_how.spec.checks import CHECKS
+from ai_how.spec.checks import CHECKS, FIRST
 from ai_how.spec.load import Path, Position, load, nearest, tuples
 from ai_how.spec.message import Fault, faults, link
 from ai_how.spec.model import SiteSpec
@@ -70,7 +70,8 @@ def parse(
     problems += [_problem(SiteSpec, fault, positions, name) for fault in found]
     touched += [path for path, _ in unread]
     if spec is not None:
-        own = list(_checked(spec, CHECKS, touched))
+        own = list(_checked(spec, FIRST, touched))
+        own += _checked(spec, CHECKS, touched + [path for path, _, _ in own])
         more = [check if isinstance(check, Check) else Check(check) for check in also]
         own += list(_checked(spec, more, touched + [path for path, _, _ in own]))
         problems += [_problem(SiteSpec, Fault(*found, found[0]), positions, name) for found in own]
