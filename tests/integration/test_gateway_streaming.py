@@ -1,4 +1,4 @@
-"""The gateway under its real server: no stream is buffered, a client that leaves is noticed."""
+"""The gateway behind its real door: no stream is buffered, a client that leaves is noticed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import uvicorn
 
 from ai_how.security import create_token, write_private
 from ai_how.serving.gateway.app import create_app
-from ai_how.serving.gateway.control import bind
+from ai_how.serving.gateway.control import bind, serving
 from ai_how.serving.gateway.model import GatewayConfig
 from ai_how.wire import EndpointRecord
 
@@ -62,18 +61,15 @@ async def gateway(site: Path, speak: Speak, **settings: float) -> AsyncIterator[
     port = listener.getsockname()[1]
     files = {"endpoints": str(site / "endpoints"), "token_digests": str(site / "tokens.json")}
     config = GatewayConfig.model_validate({"port": port, **files, **settings})
-    server = uvicorn.Server(uvicorn.Config(create_app(config), http="h11", log_config=None, lifespan="on"))
-    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    app = create_app(config)
     headers = {"authorization": f"Bearer {token}"}
-    try:
-        async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False
-        ) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        await serving
-        upstream.close()
+    async with (
+        serving(app, listener, config),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client,
+    ):
+        yield client
+    await app.close()
+    upstream.close()
 
 
 def test_the_first_piece_arrives_before_the_last_is_made(tmp_path: Path) -> None:

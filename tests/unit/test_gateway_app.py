@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from gateway_door import opened
 
 from ai_how.errors import AiHowError, NotFound
 from ai_how.security import Grant, create_token, revoke_token, write_private
@@ -124,10 +125,7 @@ class Site:
         headers = {b"authorization": b"Bearer " + shown.encode()} if shown else {}
 
         async def send() -> httpx.Response:
-            door = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
-            async with httpx.AsyncClient(
-                transport=door, base_url="http://gateway", headers=headers
-            ) as client:
+            async with opened(app, headers=headers) as client:
                 if content is None and not body:
                     return await client.request(method, path)
                 return await client.request(method, path, content=content or json.dumps(body).encode())

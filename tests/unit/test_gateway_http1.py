@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ai_how.serving.gateway.http1 import Broken, Head, parse_head
 from ai_how.serving.gateway.model import Replica
 from ai_how.serving.gateway.upstream import Pool, Unreachable, request_head
 from ai_how.wire import EndpointRecord
@@ -146,6 +145,13 @@ def test_an_answer_that_was_not_read_to_its_end_costs_the_connection() -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 1e3\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nname : smuggled\r\n\r\n",
+        b"HTTP/1.1 200 OK\nname: value\n\n",
+        OK + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n5\r\nshort\r\n0\r\n\r\n",
+        OK + b"content-length: 5\r\ncontent-length: 5\r\n\r\nshort",
+        OK + b"transfer-encoding: gzip\r\n\r\nshort",
+        OK + b"transfer-encoding: chunked\r\n\r\n0\r\ntrailer: " + b"y" * 200_000,
+        b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 abc OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 200_000 + b"\r\n\r\n",
     ],
@@ -181,10 +187,16 @@ def test_the_head_of_a_request_holds_the_secret_and_nothing_of_the_clients() -> 
     assert lines[:3] == [b"GET /v1/models HTTP/1.1", b"host: [::1]:4000", b"authorization: Bearer the-secret"]
 
 
-def test_heads() -> None:
-    assert parse_head(b"HTTP/1.1 204 No Content\r\n\r\n") == Head(204, "application/json", 0, False, True)
-    assert parse_head(b"HTTP/1.1 200\r\n\r\n") == Head(200, "application/json", None, False, False)
-    both = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"
-    assert parse_head(both) == Head(200, "application/json", None, True, True)
-    with pytest.raises(Broken):
-        parse_head(b"HTTP/1.1 200 OK\r\nname : smuggled\r\n\r\n")
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", (204, "application/json", b"")),
+        (b"HTTP/1.1 200\r\n\r\nuntil the end", (200, "application/json", b"until the end")),
+        (OK + b"content-length: 0\r\n\r\n", (200, "text/plain", b"")),
+    ],
+)
+def test_heads(answer: bytes, told: tuple[int, str, bytes]) -> None:
+    async def scene(to: Replica, pool: Pool) -> None:
+        assert await ask(to, pool) == told
+
+    Server(answer, hang_up=True).play(scene)

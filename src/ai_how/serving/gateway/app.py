@@ -1,9 +1,8 @@
-"""The gateway's ASGI application: authentication, routing, passing on."""
+"""The gateway itself: authentication, routing, passing on."""
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,7 +13,7 @@ from ai_how.serving.gateway import plan
 from ai_how.serving.gateway.access import Access, TokenAccess, bearer
 from ai_how.serving.gateway.dialect import OPENAI, compact, openai
 from ai_how.serving.gateway.endpoints import EndpointFolder, EndpointSource
-from ai_how.serving.gateway.exchange import ClientGone, Exchange, Message, Receive, Send
+from ai_how.serving.gateway.exchange import ClientGone, Exchange
 from ai_how.serving.gateway.ledger import Ledger
 from ai_how.serving.gateway.model import GatewayConfig, Refusal, Replica
 from ai_how.serving.gateway.ollama import ASKING, VERSION, ollama, running, tags
@@ -37,7 +36,7 @@ _ROUTES = {"/healthz": "GET"} | dict.fromkeys(_LISTS, "GET") | dict.fromkeys((*O
 
 
 class Gateway:
-    """An ASGI application. Everything it touches is passed in, so that a test can hold it."""
+    """Answers exchanges. Everything it touches is passed in, so that a test can hold it."""
 
     def __init__(
         self,
@@ -55,23 +54,12 @@ class Gateway:
         self._relay = Relay(upstream, clock)
         self._ledger = Ledger(config.ledger, clock)
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            patience = self._config.client_timeout
-            await self._serve(Exchange(scope, receive, send, secrets.token_hex(8), patience))
+    async def close(self) -> None:
+        """Let go of the replicas."""
+        await self._relay.close()
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                await self._relay.close()
-                return
-
-    async def _serve(self, exchange: Exchange) -> None:
-        began = time.perf_counter()
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one request."""
         try:
             await self._route(exchange)
         except Refusal as refusal:
@@ -95,9 +83,11 @@ class Gateway:
                 Refusal(500, "The gateway failed; its log says how.", "server_error", "gateway_fault")
             )
         finally:
-            self._log(exchange, (time.perf_counter() - began) * 1000)
+            self._log(exchange, (time.perf_counter() - exchange.began) * 1000)
 
     async def _route(self, exchange: Exchange) -> None:
+        if exchange.fault:
+            raise exchange.fault
         method = _ROUTES.get(exchange.path)
         if exchange.path == "/healthz" and exchange.method in ("GET", "HEAD"):
             await exchange.answer(200, b'{"status":"ok"}')
@@ -196,7 +186,7 @@ def create_app(
     upstream: Upstream | None = None,
     clock: Clock | None = None,
 ) -> Gateway:
-    """The gateway's ASGI application. What is not passed in is made as the configuration says."""
+    """The gateway. What is not passed in is made as the configuration says."""
     clock = clock or SystemClock()
     return Gateway(
         config,

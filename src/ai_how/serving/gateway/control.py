@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
+import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ai_how.errors import AiHowError, NotFound
 from ai_how.security import load_tokens
-from ai_how.serving.gateway.app import create_app
+from ai_how.serving.gateway.app import Gateway, create_app
+from ai_how.serving.gateway.door import Door
 from ai_how.serving.gateway.model import GatewayConfig
 
+log = logging.getLogger("ai_how.gateway")
+
+#: Connections that may wait to be taken.
+BACKLOG = 4096
 DIGESTS_VARIABLE = "AI_HOW_GATEWAY_TOKEN_DIGESTS"
 
 
@@ -49,7 +58,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(1024)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise _cannot_listen(host, port, error) from error
@@ -76,28 +85,36 @@ def _cannot_listen(host: str, port: int, error: OSError) -> AiHowError:
 
 def run_gateway(config: GatewayConfig) -> None:
     """Serve until SIGTERM. Raises :class:`AiHowError` when it cannot begin."""
-    import uvicorn
+    import uvloop
 
     # Better to fail now than at the first request.
     load_tokens(config.token_digests)
     if config.tokens and config.tokens.exists():
         load_tokens(config.tokens)
     listener = bind(config.host, config.port)
-    logging.getLogger("ai_how.gateway").info("listening on http://%s:%d", config.host, config.port)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(config),
-            loop="uvloop",
-            http="h11",
-            ws="none",
-            lifespan="on",
-            access_log=False,  # ours says more, and no query strings
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
-    )
+    log.info("listening on http://%s:%d", config.host, config.port)
+    uvloop.run(_serve(config, listener))
+
+
+async def _serve(config: GatewayConfig, listener: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gateway = create_app(config)
+    async with serving(gateway, listener, config):
+        await stop.wait()
+    await gateway.close()
+
+
+@asynccontextmanager
+async def serving(gateway: Gateway, listener: socket.socket, config: GatewayConfig) -> AsyncIterator[Door]:
+    """Answer what comes to ``listener``; at the end of the block what is being answered may end."""
+    door = Door(gateway.serve, config.client_timeout)
+    server = await asyncio.get_running_loop().create_server(door.protocol, sock=listener, backlog=BACKLOG)
     try:
-        server.run(sockets=[listener])
+        yield door
     finally:
-        listener.close()
+        server.close()
+        if cut := await door.close(config.drain_timeout):
+            log.warning("%d connections were cut off", cut)

@@ -1,20 +1,23 @@
 """HTTP/1.1 as a client, no more of it than engines speak: one request at a time on a kept connection.
 
-A general client costs over a millisecond a request, most of what a gateway would add. This one reads a status line,
-three headers and a body, and takes everything that is not clearly HTTP/1.1 for a broken engine.
+A general client costs over a millisecond a request, most of what a gateway would add. This one is a protocol on the
+loop itself: llhttp, the parser of Node.js in its strict mode, reads the answers, and what it does not take for HTTP/1.1
+is a broken engine.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Iterable
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import cast
 
-#: Bytes of a head; and of what is passed on at once.
+import httptools
+
+#: Bytes of a head; and of a body that wait to be taken before the engine is made to wait.
 _HEAD = 64 * 1024
-_PIECE = 64 * 1024
+_AHEAD = 256 * 1024
 
 
 class Broken(Exception):
@@ -33,151 +36,230 @@ class Head:
     content_type: str
     length: int | None
     chunked: bool
-    keeps: bool
 
 
-class _Reader(asyncio.StreamReader):
-    """A reader that knows how much has come."""
+class Connection(asyncio.Protocol):
+    """A connection to an engine. ``idle`` is True from the end of an answer that leaves it usable.
 
-    came = 0
+    While an answer is awaited, silence of ``silence`` seconds breaks it. An idle one that is closed from the other
+    side, or idle for too long (:meth:`rest`), calls ``gone`` with itself.
+    """
 
-    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
-        self.came += len(data)  # type: ignore[arg-type]
-        super().feed_data(data)
-
-
-class Connection:
-    """A connection to an engine. ``idle`` is True from the end of an answer that leaves it usable."""
-
-    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter, silence: float) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, silence: float) -> None:
+        self._loop = asyncio.get_running_loop()
         self._silence = silence
-        self._taken = 0
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._paused = False
+        self.gone: Callable[[Connection], None] | None = None
         self.idle = False
+        self._fault: Broken | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._head: Head | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self._dry = 0  # bytes since the last one of the body
+        self._pieces: deque[bytes] = deque()
+        self._held = 0
+        self._came = self._complete = self._keeps = False
 
     @classmethod
     async def open(cls, host: str, port: int, *, within: float, silence: float) -> Connection:
         """Connect ``within`` seconds; an answer may then be silent for ``silence``. Raises :class:`Broken`."""
         loop = asyncio.get_running_loop()
-        reader = _Reader(limit=_HEAD, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
             async with asyncio.timeout(within):
-                transport, _ = await loop.create_connection(lambda: protocol, host, port)
+                _, connection = await loop.create_connection(lambda: cls(silence), host, port)
         except OSError as error:
             raise Broken(f"no connection: {type(error).__name__}") from error
-        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop), silence)
+        return connection
 
     @property
     def usable(self) -> bool:
-        """Whether another request may be sent: nothing has come behind the answer, not even the end."""
-        nothing = self._reader.came == self._taken and not self._reader.at_eof()
-        return self.idle and nothing and not self._writer.is_closing()
+        """Whether another request may be sent: the answer came to its end, and not a byte behind it."""
+        return self.idle and self._fault is None and self._transport is not None
 
     def close(self) -> None:
-        self._writer.close()
+        self.idle = False
+        self.gone = None
+        if self._transport is not None:
+            self._transport.abort()
 
-    async def send(self, request: bytes) -> Head:
+    def rest(self, seconds: float, gone: Callable[[Connection], None]) -> None:
+        """Wait for the next request at most so long."""
+        self.gone = gone
+        self._arm(self._loop.time() + seconds)
+
+    async def send(self, head: bytes, body: bytes) -> Head:
         """Send a whole request; returns the answer's head. Raises :class:`Broken`."""
         self.idle = False
-        try:
-            async with asyncio.timeout(self._silence):
-                self._writer.write(request)
-                await self._writer.drain()
-                head = await self._head()
-                while head.status < 200:
-                    head = await self._head()
-                return head
-        except asyncio.IncompleteReadError as error:
-            raise Broken("it hung up", silent=not error.partial) from error
-        except OSError as error:
-            raise Broken(type(error).__name__, silent=not isinstance(error, TimeoutError)) from error
-        except asyncio.LimitOverrunError as error:
-            raise Broken("a head without an end") from error
+        self.gone = None
+        self._begin()
+        if self._transport is None:
+            raise self._fault or Broken("it hung up", silent=True)
+        self._transport.write(head + body if len(body) < _HEAD else head)
+        if len(body) >= _HEAD:
+            self._transport.write(body)
+        while self._head is None:
+            await self._more()
+        return self._head
 
-    async def _head(self) -> Head:
-        raw = await self._reader.readuntil(b"\r\n\r\n")
-        self._taken += len(raw)
-        return parse_head(raw)
-
-    async def body(self, head: Head) -> AsyncIterator[bytes]:
-        """The answer's body, in the pieces in which it comes. Raises :class:`Broken` when it is cut off."""
-        try:
-            if head.chunked:
-                async for piece in self._chunks():
-                    yield piece
-            elif head.length is not None:
-                async for piece in self._exactly(head.length):
-                    yield piece
-            else:
-                while piece := await self._read(_PIECE):
-                    yield piece
-        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise Broken(type(error).__name__) from error
-        self.idle = head.keeps
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while size := _size(await self._line()):
-            async for piece in self._exactly(size):
-                yield piece
-            if await self._line():
-                raise ValueError("a chunk that is longer than it says")
-        while await self._line():
-            pass  # trailers
-
-    async def _exactly(self, left: int) -> AsyncIterator[bytes]:
-        while left:
-            piece = await self._read(min(left, _PIECE))
-            if not piece:
-                raise Broken("it broke off")
-            left -= len(piece)
-            yield piece
-
-    async def _line(self) -> bytes:
-        async with asyncio.timeout(self._silence):
-            line = await self._reader.readuntil(b"\r\n")
-        self._taken += len(line)
-        return line[:-2]
-
-    async def _read(self, most: int) -> bytes:
-        async with asyncio.timeout(self._silence):
-            piece = await self._reader.read(most)
-        self._taken += len(piece)
+    async def take(self) -> bytes:
+        """The next piece of the body, as it came, and at its end nothing. Raises :class:`Broken`."""
+        while not self._pieces:
+            if self._complete:
+                self.idle = self._keeps
+                return b""
+            await self._more()
+        piece = self._pieces.popleft()
+        self._held -= len(piece)
+        if self._paused and not self._pieces and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
         return piece
 
+    async def whole(self, most: int) -> bytes:
+        """All of the body. Raises :class:`Broken`, for one over ``most`` bytes too."""
+        if self._complete:
+            self.idle = self._keeps
+            pieces, self._pieces = self._pieces, deque()
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        parts, size = [], 0
+        while piece := await self.take():
+            size += len(piece)
+            if size > most:
+                raise Broken(f"an answer of more than {most} bytes")
+            parts.append(piece)
+        return b"".join(parts)
 
-def _size(line: bytes) -> int:
-    """The length of a chunk. Raises :class:`ValueError`."""
-    digits = line.partition(b";")[0].strip()
-    if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", digits):
-        raise ValueError("a malformed length of a chunk")
-    return int(digits, 16)
+    async def _more(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+        self._waiter = self._loop.create_future()
+        self._arm(self._loop.time() + self._silence)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
-def parse_head(raw: bytes) -> Head:
-    """A status line and headers, up to the empty line. Raises :class:`Broken`."""
-    first, *lines = raw[:-4].split(b"\r\n")
-    version, _, rest = first.partition(b" ")
-    headers = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or name != name.strip():
-            raise Broken("a malformed header")
-        headers[name.lower()] = value.strip()
-    status, length = rest[:3], headers.get(b"content-length")
-    if not version.startswith(b"HTTP/1.") or not status.isdigit() or len(status) < 3:
-        raise Broken("it does not speak HTTP/1.1")
-    if length is not None and not length.isdigit():
-        raise Broken("a malformed length")
-    chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
-    bodiless = status[:1] == b"1" or status in (b"204", b"304")
-    size = 0 if bodiless else int(length) if length is not None and not chunked else None
-    keeps = version == b"HTTP/1.1" and headers.get(b"connection", b"").lower() != b"close"
-    return Head(
-        status=int(status),
-        content_type=headers.get(b"content-type", b"application/json").decode("latin-1"),
-        length=size,
-        chunked=chunked,
-        keeps=keeps and (chunked or size is not None),
-    )
+    def _fail(self, fault: Broken) -> None:
+        if self._fault is None:
+            self._fault = fault
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
+
+    # One timer a connection, moved on only when it fires: arming one for each wait would cost more than the wait.
+
+    def _arm(self, due: float) -> None:
+        self._due = due
+        if self._timer is None or self._timer.when() > due + 0.001:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._loop.time() + 0.001 < self._due:
+            self._arm(self._due)
+        elif self._waiter is not None:
+            self._fail(Broken("TimeoutError"))
+        elif self.idle and self.gone is not None:
+            self.gone(self)
+            self.close()
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.idle or self._complete:
+            # Nobody asked: what comes behind an answer is nobody's next answer.
+            self._keeps = self.idle = False
+            self._leave()
+            return
+        self._came = True
+        self._dry += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._spoilt(f"it does not speak HTTP/1.1: {error}")
+        if self._dry > _HEAD:
+            self._spoilt("a head without an end")
+        if self._held > _AHEAD and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def _spoilt(self, why: str) -> None:
+        if self._complete:
+            self._keeps = False  # the answer is good, what came behind it is not
+        else:
+            self._fail(Broken(why))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        head = self._head
+        if head is not None and head.length is None and not head.chunked and exc is None:
+            self._complete = True  # the body lasts until the end, and this is it
+        elif self._fault is None:
+            why = "it hung up" if exc is None else type(exc).__name__
+            self._fault = Broken(why, silent=not self._came)
+        self._wake()
+        if self.idle:
+            self._leave()
+
+    def _leave(self) -> None:
+        gone, self.gone = self.gone, None
+        self.close()
+        if gone is not None:
+            gone(self)
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._keeps = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is None:
+            self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200 or self._head is not None:
+            self._headers.clear()
+            return
+        length = self._headers.get(b"content-length")
+        chunked = b"transfer-encoding" in self._headers
+        if chunked and self._headers[b"transfer-encoding"].lower() != b"chunked":
+            raise ValueError("an encoding that nobody asked for")
+        self._head = Head(
+            status=status,
+            content_type=self._headers.get(b"content-type", b"application/json").decode("latin-1"),
+            length=0 if status in (204, 304) else int(length) if length is not None else None,
+            chunked=chunked,
+        )
+
+    def on_body(self, body: bytes) -> None:
+        if not self._complete:
+            self._dry = 0
+            self._pieces.append(body)
+            self._held += len(body)
+
+    def on_message_complete(self) -> None:
+        if self._head is not None and not self._complete:
+            self._complete = True
+            self._keeps = bool(self._parser.should_keep_alive())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,8 @@ class GatewayConfig(BaseModel):
     token, ``tokens`` that of the tokens that ``ai-how token`` makes, which need not be there. ``ledger`` keeps what
     tokens have spent; without it every worker counts for itself, and forgets.
     Seconds: ``stale_after`` without a heartbeat a replica gets no requests; ``answer_timeout`` is the longest
-    silence of an engine that is answering, ``client_timeout`` that of a client that is sending or taking.
+    silence of an engine that is answering, ``client_timeout`` that of a client that is sending or taking;
+    ``drain_timeout`` is how long answers may go on once the gateway is told to end.
     ``body_limit`` is in bytes.
     """
 
@@ -37,6 +39,7 @@ class GatewayConfig(BaseModel):
     stale_after: float = Field(default=30.0, gt=0)
     answer_timeout: float = Field(default=600.0, gt=0)
     client_timeout: float = Field(default=60.0, gt=0)
+    drain_timeout: float = Field(default=10.0, ge=0)
     body_limit: int = Field(default=64 * 1024 * 1024, gt=0)
 
 
@@ -47,9 +50,14 @@ class Replica:
     record: EndpointRecord
     secret: str
 
-    @property
+    @cached_property
     def url(self) -> str:
         return f"http://{self.record.host}:{self.record.port}"
+
+    @cached_property
+    def heads(self) -> dict[tuple[str, str], bytes]:
+        """Beginnings of the requests that it is sent, by method and path, filled as they are needed."""
+        return {}
 
     def __repr__(self) -> str:
         # The secret stays out of every log and traceback.

@@ -1,0 +1,420 @@
+"""HTTP/1.1 as a server: connections of clients, read by llhttp, the parser of Node.js, in its strict mode.
+
+Whatever two readers of HTTP could take two ways (lengths that contradict each other, a line that ends in LF alone, a
+blank before a colon) is refused and the connection ends with it, so that nothing can hide behind a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import cast
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from ai_how.serving.gateway.exchange import ClientGone, Exchange, Header
+from ai_how.serving.gateway.model import Refusal
+
+log = logging.getLogger("ai_how.gateway")
+
+#: Bytes and lines of a request's head.
+HEAD_BYTES = 32 * 1024
+HEAD_LINES = 100
+#: Requests that a client may send before the first is answered.
+AHEAD = 32
+#: Seconds that a connection may rest between requests, and that a client is listened to after its last answer.
+_IDLE = 75.0
+_LINGER = 5.0
+
+Serve = Callable[[Exchange], Awaitable[None]]
+_NEVER = float("inf")
+_VERSIONS = ("1.1", "1.0")
+
+
+class Door:
+    """Every connection of this process. ``serve`` answers an exchange, and raises nothing it could answer itself."""
+
+    def __init__(self, serve: Serve, patience: float) -> None:
+        self.serve = serve
+        self.patience = patience
+        self.closing = False
+        self.connections: set[Client] = set()
+        # Ids are for finding a line in a log: nothing follows from guessing one.
+        self._ids = random.SystemRandom().getrandbits(64)
+        self._count = 0
+        self._quiet: asyncio.Event | None = None
+
+    def protocol(self) -> Client:
+        """For ``create_server``."""
+        return Client(self)
+
+    def next_id(self) -> str:
+        self._count += 1
+        return f"{(self._ids + self._count * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF:016x}"
+
+    def forget(self, client: Client) -> None:
+        self.connections.discard(client)
+        if self._quiet is not None and not self.connections:
+            self._quiet.set()
+
+    async def close(self, within: float) -> int:
+        """Let what is being answered end ``within`` seconds, then cut it off. Returns how many were cut off."""
+        self.closing = True
+        self._quiet = asyncio.Event()
+        for client in list(self.connections):
+            client.retire()
+        try:
+            async with asyncio.timeout(within):
+                while self.connections:
+                    self._quiet.clear()
+                    await self._quiet.wait()
+        except TimeoutError:
+            pass
+        left = list(self.connections)
+        for client in left:
+            client.abort()
+        if left:
+            await asyncio.wait([task for client in left if (task := client.task)] or [_nothing()], timeout=1)
+        return len(left)
+
+
+def _nothing() -> asyncio.Task[None]:
+    return asyncio.ensure_future(asyncio.sleep(0))
+
+
+class Client(asyncio.Protocol):
+    """One connection of a client: its requests are answered one after the other, in the order in which they came."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._now: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._reading: Exchange | None = None  # whose body is being read
+        self._deaf = False  # what comes is thrown away
+        self._last = False  # no request is taken after the ones that are here
+        self._held = False
+        self._drain: asyncio.Future[None] | None = None
+        self._slow = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = _NEVER
+        self._clear()
+
+    def _clear(self) -> None:
+        """Ready for another head."""
+        self._url = b""
+        self._headers: list[Header] = []
+        self._head_bytes = 0
+        self._dry = 0  # bytes since the last one of a body
+        self._in_head = False
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._door.connections.add(self)
+        self._arm(self._loop.time() + self._door.patience)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        self._dry += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # An offer to speak something else, which is declined by answering as if it had not been made.
+            self._last = self._deaf = True
+        except httptools.HttpParserError as error:
+            self._malformed(error)
+        if self._reading is not None and self._dry > 2 * HEAD_BYTES:
+            self._malformed()  # lengths of chunks and trailers without end, and never a body
+        if self._in_head:
+            self._head_bytes = self._head_bytes or len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(_head_too_large())
+            elif self._now is None and self._due - self._loop.time() > self._door.patience:
+                self._arm(self._loop.time() + self._door.patience)
+
+    def eof_received(self) -> None:
+        return None  # closes: who sends no more is taken to have gone
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._deaf = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._waiting.clear()
+        if self._drain is not None and not self._drain.done():
+            self._drain.set_result(None)
+        if self._now is not None:
+            self._now.hang_up()
+        self._door.forget(self)
+
+    def pause_writing(self) -> None:
+        self._slow = True
+
+    def resume_writing(self) -> None:
+        self._slow = False
+        if self._drain is not None and not self._drain.done():
+            self._drain.set_result(None)
+
+    # One timer a connection, moved on only when it fires.
+
+    def _arm(self, due: float) -> None:
+        self._due = due
+        if due is not _NEVER and (self._timer is None or self._timer.when() > due + 0.001):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._loop.time() + 0.001 < self._due:
+            self._arm(self._due)
+        elif self._in_head and not self._deaf:
+            self._refuse(
+                Refusal(408, "The request does not come.", "invalid_request_error", "request_timeout")
+            )
+        elif self._now is None:
+            self.abort() if self._deaf else self._close()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        self._clear()
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._reading = exchange = self._exchange()
+        exchange.modern = self._parser.get_http_version() == "1.1"
+        if not exchange.modern or not self._parser.should_keep_alive():
+            self._last = True
+        self._judge(exchange)
+        if self._now is None:
+            self._begin(exchange)
+        else:
+            self._queue(exchange)
+
+    def on_body(self, body: bytes) -> None:
+        self._dry = 0
+        if self._reading is not None:
+            self._reading.feed(body)
+
+    def on_message_complete(self) -> None:
+        if self._reading is not None:
+            self._reading.end_of_body()
+            self._reading = None
+
+    # Requests.
+
+    def _exchange(self) -> Exchange:
+        path = path_of(self._url)
+        method = self._parser.get_method().decode("ascii", "replace") if self._url else "-"
+        made = Exchange(self, method, path or "", self._headers, self._door.next_id(), self._door.patience)
+        if path is None:
+            made.fault = _bad("The target of the request cannot be read.")
+        return made
+
+    def _judge(self, exchange: Exchange) -> None:
+        """Note in the exchange what its head says of its body, or why it cannot be taken."""
+        hosts = size = 0
+        for name, value in exchange.headers:
+            size += len(name) + len(value) + 4
+            if name == b"content-length":
+                exchange.length = int(value)
+            elif name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                exchange.fault = Refusal(
+                    501, "Send the body as it is, or in chunks.", "invalid_request_error", "not_supported"
+                )
+            elif name == b"expect":
+                exchange.expects = True
+                if value.lower() != b"100-continue":
+                    exchange.fault = Refusal(
+                        417, "Expect nothing but 100-continue.", "invalid_request_error", "not_supported"
+                    )
+        if size + len(self._url) > HEAD_BYTES or len(exchange.headers) > HEAD_LINES:
+            exchange.fault = _head_too_large()
+        elif self._parser.get_http_version() not in _VERSIONS:
+            exchange.fault = Refusal(505, "Speak HTTP/1.1.", "invalid_request_error", "not_supported")
+        elif hosts > 1 or (exchange.modern and not hosts):
+            exchange.fault = _bad("Send one header 'Host'.")
+        if exchange.fault is not None:
+            self._last = True
+
+    def _malformed(self, error: httptools.HttpParserError | None = None) -> None:
+        """What came is not HTTP. Its text is the client's and goes nowhere."""
+        if isinstance(error, httptools.HttpParserCallbackError):
+            log.error("a fault of the gateway in reading a request", exc_info=error.__context__)
+        fault = _bad("That is not HTTP/1.1, or could be read two ways.")
+        if self._reading is not None:
+            self._reading.end_of_body(fault)
+            self._reading = None
+            self._last = self._deaf = True
+        elif self._last and not self._in_head:
+            self._deaf = True  # more came behind what was said to be the last request
+        else:
+            self._refuse(fault)
+
+    def _refuse(self, fault: Refusal) -> None:
+        """Answer what is no request, after those before it, and hear no more."""
+        self._in_head = False
+        self._deaf = self._last = True
+        exchange = self._exchange()
+        exchange.fault, exchange.complete = fault, True
+        if self._now is None:
+            self._begin(exchange)
+        else:
+            self._waiting.append(exchange)
+
+    def _queue(self, exchange: Exchange) -> None:
+        if len(self._waiting) >= AHEAD:
+            exchange.fault = _bad(f"Send at most {AHEAD} requests ahead.")
+            self._deaf = self._last = True
+        self._waiting.append(exchange)
+        self.hold(reading=False)
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._now = exchange
+        self._due = _NEVER
+        self.task = self._loop.create_task(self._answer(exchange))
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            await self._door.serve(exchange)
+        except ClientGone:
+            pass
+        except Exception:
+            log.exception("request=%s failed by a fault of the gateway", exchange.request_id)
+        finally:
+            self._after(exchange)
+
+    def _after(self, exchange: Exchange) -> None:
+        """The answer has ended: on to the next request, or to the end of the connection."""
+        self._now = self.task = None
+        if self._transport is None:
+            return
+        if not exchange.ended:
+            self.abort()  # an answer without its end must not look like a whole one
+        elif not exchange.complete:
+            self._linger()
+        elif self._waiting and not self._door.closing:
+            self._begin(self._waiting.popleft())
+        elif self._last or self._door.closing:
+            self._linger() if self._deaf else self._close()
+        else:
+            self.hold(reading=True)
+            self._arm(self._loop.time() + (self._door.patience if self._in_head else _IDLE))
+
+    def _linger(self) -> None:
+        """Hang up so that the answer arrives: closing at once would take it back from who is still sending."""
+        self._deaf = True
+        if self._transport is None:
+            return
+        self.hold(reading=True)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._arm(self._loop.time() + _LINGER)
+
+    def _close(self) -> None:
+        self._deaf = True
+        if self._transport is not None:
+            self._transport.close()
+            # Who does not take the rest of the answer does not keep the connection.
+            self._arm(self._loop.time() + self._door.patience)
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def retire(self) -> None:
+        """Take no more requests, and end with the answer that is being given."""
+        self._last = True
+        if self._now is None and not self._in_head:
+            self._close()
+
+    # What an exchange asks of its line.
+
+    @property
+    def closing(self) -> bool:
+        now = self._now
+        broken = now is not None and not now.complete
+        return (self._last and not self._waiting) or broken or self._door.closing
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def drained(self, seconds: float) -> None:
+        if not self._slow or self._transport is None:
+            return
+        self._drain = self._loop.create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._drain
+        except TimeoutError as error:
+            self.abort()
+            raise ClientGone from error
+        finally:
+            self._drain = None
+
+    def hold(self, *, reading: bool) -> None:
+        if self._transport is None or self._held is not reading:
+            return
+        self._held = not reading
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def ended(self) -> None:
+        """Nothing to be done: the task of the answer ends by itself."""
+
+
+def path_of(target: bytes) -> str | None:
+    """The path of a request's target, or None when it has none. A query is left out, whatever it says."""
+    if not target.startswith(b"/"):
+        try:
+            target = httptools.parse_url(target).path or b""
+        except httptools.HttpParserInvalidURLError:
+            return None
+        if not target.startswith(b"/"):
+            return None
+    path = target.partition(b"?")[0]
+    try:
+        return (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _bad(message: str) -> Refusal:
+    return Refusal(400, message, "invalid_request_error", "malformed_request")
+
+
+def _head_too_large() -> Refusal:
+    return Refusal(
+        431,
+        f"The head of a request may have {HEAD_LINES} lines and {HEAD_BYTES} bytes.",
+        "invalid_request_error",
+        "too_large",
+    )
