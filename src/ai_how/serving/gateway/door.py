@@ -12,18 +12,15 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import cast
-from urllib.parse import unquote_to_bytes
 
 import httptools
 
-from ai_how.serving.gateway.exchange import ClientGone, Exchange, Header
+from ai_how.serving.gateway.exchange import ClientGone, Exchange
+from ai_how.serving.gateway.head import HEAD_BYTES, Header, bad, head_too_large, path_of, said
 from ai_how.serving.gateway.model import Refusal
 
 log = logging.getLogger("ai_how.gateway")
 
-#: Bytes and lines of a request's head.
-HEAD_BYTES = 32 * 1024
-HEAD_LINES = 100
 #: Requests that a client may send before the first is answered.
 AHEAD = 32
 #: Seconds that a connection may rest between requests, and that a client is listened to after its last answer.
@@ -32,7 +29,6 @@ _LINGER = 5.0
 
 Serve = Callable[[Exchange], Awaitable[None]]
 _NEVER = float("inf")
-_VERSIONS = ("1.1", "1.0")
 
 
 class Door:
@@ -140,7 +136,7 @@ class Client(asyncio.Protocol):
         if self._in_head:
             self._head_bytes = self._head_bytes or len(data)
             if self._head_bytes > HEAD_BYTES:
-                self._refuse(_head_too_large())
+                self._refuse(head_too_large())
             elif self._now is None and self._due - self._loop.time() > self._door.patience:
                 self._arm(self._loop.time() + self._door.patience)
 
@@ -204,10 +200,13 @@ class Client(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._reading = exchange = self._exchange()
-        exchange.modern = self._parser.get_http_version() == "1.1"
-        if not exchange.modern or not self._parser.should_keep_alive():
+        version = self._parser.get_http_version()
+        exchange.modern = version == "1.1"
+        found = said(version, self._url, self._headers)
+        exchange.length, exchange.expects = found.length, found.expects
+        exchange.fault = found.fault or exchange.fault
+        if exchange.fault or not exchange.modern or not self._parser.should_keep_alive():
             self._last = True
-        self._judge(exchange)
         if self._now is None:
             self._begin(exchange)
         else:
@@ -230,42 +229,14 @@ class Client(asyncio.Protocol):
         method = self._parser.get_method().decode("ascii", "replace") if self._url else "-"
         made = Exchange(self, method, path or "", self._headers, self._door.next_id(), self._door.patience)
         if path is None:
-            made.fault = _bad("The target of the request cannot be read.")
+            made.fault = bad("The target of the request cannot be read.")
         return made
-
-    def _judge(self, exchange: Exchange) -> None:
-        """Note in the exchange what its head says of its body, or why it cannot be taken."""
-        hosts = size = 0
-        for name, value in exchange.headers:
-            size += len(name) + len(value) + 4
-            if name == b"content-length":
-                exchange.length = int(value)
-            elif name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding" and value.lower() != b"chunked":
-                exchange.fault = Refusal(
-                    501, "Send the body as it is, or in chunks.", "invalid_request_error", "not_supported"
-                )
-            elif name == b"expect":
-                exchange.expects = True
-                if value.lower() != b"100-continue":
-                    exchange.fault = Refusal(
-                        417, "Expect nothing but 100-continue.", "invalid_request_error", "not_supported"
-                    )
-        if size + len(self._url) > HEAD_BYTES or len(exchange.headers) > HEAD_LINES:
-            exchange.fault = _head_too_large()
-        elif self._parser.get_http_version() not in _VERSIONS:
-            exchange.fault = Refusal(505, "Speak HTTP/1.1.", "invalid_request_error", "not_supported")
-        elif hosts > 1 or (exchange.modern and not hosts):
-            exchange.fault = _bad("Send one header 'Host'.")
-        if exchange.fault is not None:
-            self._last = True
 
     def _malformed(self, error: httptools.HttpParserError | None = None) -> None:
         """What came is not HTTP. Its text is the client's and goes nowhere."""
         if isinstance(error, httptools.HttpParserCallbackError):
             log.error("a fault of the gateway in reading a request", exc_info=error.__context__)
-        fault = _bad("That is not HTTP/1.1, or could be read two ways.")
+        fault = bad("That is not HTTP/1.1, or could be read two ways.")
         if self._reading is not None:
             self._reading.end_of_body(fault)
             self._reading = None
@@ -288,7 +259,7 @@ class Client(asyncio.Protocol):
 
     def _queue(self, exchange: Exchange) -> None:
         if len(self._waiting) >= AHEAD:
-            exchange.fault = _bad(f"Send at most {AHEAD} requests ahead.")
+            exchange.fault = bad(f"Send at most {AHEAD} requests ahead.")
             self._deaf = self._last = True
         self._waiting.append(exchange)
         self.hold(reading=False)
@@ -389,32 +360,3 @@ class Client(asyncio.Protocol):
 
     def ended(self) -> None:
         """Nothing to be done: the task of the answer ends by itself."""
-
-
-def path_of(target: bytes) -> str | None:
-    """The path of a request's target, or None when it has none. A query is left out, whatever it says."""
-    if not target.startswith(b"/"):
-        try:
-            target = httptools.parse_url(target).path or b""
-        except httptools.HttpParserInvalidURLError:
-            return None
-        if not target.startswith(b"/"):
-            return None
-    path = target.partition(b"?")[0]
-    try:
-        return (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
-def _bad(message: str) -> Refusal:
-    return Refusal(400, message, "invalid_request_error", "malformed_request")
-
-
-def _head_too_large() -> Refusal:
-    return Refusal(
-        431,
-        f"The head of a request may have {HEAD_LINES} lines and {HEAD_BYTES} bytes.",
-        "invalid_request_error",
-        "too_large",
-    )

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any, Protocol
 
+from ai_how.serving.gateway.head import Header, head_of
 from ai_how.serving.gateway.model import Api, Refusal
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-Header = tuple[bytes, bytes]
 # Bytes: what is written at once to a client that may be slow; what is taken of a body before somebody wants it.
 _SLICE = 256 * 1024
 _AHEAD = 256 * 1024
@@ -251,49 +249,3 @@ class Exchange:
 
 def _too_large(limit: int) -> Refusal:
     return Refusal(413, f"The body is larger than {limit} bytes.", "invalid_request_error", "too_large")
-
-
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
-#: Beginnings of heads by status and content type: few, unless an engine makes up types.
-_BEGINNINGS: dict[tuple[int, str], bytes] = {}
-_MOST_BEGINNINGS = 256
-_date: tuple[int, bytes] = (0, b"")
-
-
-def _now() -> bytes:
-    """The line with the date, made anew each second."""
-    global _date
-    second = int(time.time())
-    if second != _date[0]:
-        _date = (second, f"date: {formatdate(second, usegmt=True)}\r\n".encode())
-    return _date[1]
-
-
-def head_of(
-    status: int,
-    content_type: str,
-    request_id: str,
-    extra: tuple[Header, ...] = (),
-    length: int | None = None,
-    *,
-    chunked: bool = False,
-    close: bool = False,
-) -> bytes:
-    """The head of an answer."""
-    begin = _BEGINNINGS.get((status, content_type))
-    if begin is None:
-        if len(_BEGINNINGS) >= _MOST_BEGINNINGS:
-            _BEGINNINGS.clear()
-        begin = _BEGINNINGS[status, content_type] = (
-            f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\ncontent-type: {content_type}\r\n"
-            "cache-control: no-store\r\n"
-        ).encode("latin-1")
-    parts = [begin, _now(), b"x-request-id: ", request_id.encode(), b"\r\n"]
-    for name, value in extra:
-        parts += (name, b": ", value, b"\r\n")
-    if chunked:
-        parts.append(b"transfer-encoding: chunked\r\n")
-    elif length is not None:
-        parts.append(b"content-length: %d\r\n" % length)
-    parts.append(b"connection: close\r\n\r\n" if close else b"\r\n")
-    return b"".join(parts)
