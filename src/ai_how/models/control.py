@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +62,11 @@ class Models:
         folder = self._folder(version) / "files"
         return folder if folder.is_dir() else self._tracking.download(version, folder)
 
-    def gguf(self, reference: str, python: Path, precision: Precision = "f16") -> Gguf:
+    def gguf(self, reference: str, python: Callable[[], Path], precision: Precision = "f16") -> Gguf:
         """The model as one GGUF file: a path to such a file, or a registered version, converted once and kept.
 
-        ``python`` is the interpreter of the environment that converts.
+        ``python`` gives the interpreter of the environment that converts; it is asked for only when there is something
+        to convert, since that environment may have to be built first.
         """
         path = Path(reference)
         if path.suffix == ".gguf":
@@ -86,8 +87,10 @@ class Models:
             self._convert(self.fetch(reference), target, python, precision)
         return Gguf(version.name, target, version.version)
 
-    def _convert(self, folder: Path, target: Path, python: Path, precision: Precision) -> None:
-        convert(self._gate, python, folder, target, precision=precision)
+    def _convert(
+        self, folder: Path, target: Path, python: Callable[[], Path], precision: Precision
+    ) -> None:
+        convert(self._gate, python(), folder, target, precision=precision)
 
     def _folder(self, version: ModelVersion) -> Path:
         folder = self._layout.models / f"{version.name}-{version.version}"

@@ -83,12 +83,13 @@ def model_folder(site: Site, reference: str) -> Path:
 
 def gguf(site: Site, reference: str, progress: Progress, precision: Precision = "f16") -> Gguf:
     """A model as a GGUF file; converted in the fine-tuning environment when it is none yet."""
-    models = models_of(site)
-    if Path(reference).suffix == ".gguf":
-        return models.gguf(reference, Path(), precision)
-    python = site.environments.ensure(CONVERTER, progress) / "bin" / "python"
-    progress(f"bringing {reference} as GGUF")
-    return models.gguf(reference, python, precision)
+
+    def converter() -> Path:
+        python = site.environments.ensure(CONVERTER, progress) / "bin" / "python"
+        progress(f"bringing {reference} as GGUF")
+        return python
+
+    return models_of(site).gguf(reference, converter, precision)
 
 
 def replicas_of(site: Site) -> Replicas:
