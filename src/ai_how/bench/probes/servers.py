@@ -1,0 +1,214 @@
+"""The vector stores that are servers: PostgreSQL with pgvector, Qdrant, Milvus. Same calls as in :mod:`stores`.
+
+Secrets come by the environment: ``PGPASSWORD``, ``QDRANT_API_KEY``, ``MILVUS_TOKEN``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+
+class Pgvector:
+    """PostgreSQL with pgvector, by ``COPY`` and prepared statements; each thread has its own connection."""
+
+    INDEXES = {"flat": None, "ivf": "ivfflat.probes", "hnsw": "hnsw.ef_search"}
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        import psycopg
+
+        self._psycopg, self._asked, self._here = psycopg, asked, threading.local()
+        self._variable = self.INDEXES[asked["index"]]
+        with self._connect() as one:
+            one.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            one.execute("DROP TABLE IF EXISTS bench_vectors")
+            one.execute(
+                f"CREATE TABLE bench_vectors (id bigint PRIMARY KEY, label bigint, v vector({asked['dimension']}))"
+            )
+            row = one.execute("SELECT extversion, version() FROM pg_extension WHERE extname = 'vector'").fetchone()
+            self.version = f"pgvector {row[0]}, {row[1].split(' on ')[0]}"
+
+    def _connect(self) -> Any:
+        return self._psycopg.connect(self._asked["server"], autocommit=True, prepare_threshold=1)
+
+    def _own(self) -> Any:
+        if not hasattr(self._here, "connection"):
+            self._here.connection, self._here.setting = self._connect(), None
+        return self._here.connection
+
+    def prepare(self, sample: np.ndarray) -> None:
+        return
+
+    def add(self, first: int, vectors: np.ndarray, labels: np.ndarray) -> None:
+        with self._own().cursor().copy("COPY bench_vectors (id, label, v) FROM STDIN") as copy:
+            for number, (vector, label) in enumerate(zip(vectors.tolist(), labels.tolist(), strict=True)):
+                copy.write_row((first + number, label, json.dumps(vector)))
+
+    def build(self) -> None:
+        asked, one = self._asked, self._own()
+        one.execute("SET maintenance_work_mem = '256MB'")
+        if asked["index"] == "ivf":
+            one.execute(f"CREATE INDEX ON bench_vectors USING ivfflat (v vector_l2_ops) WITH (lists = {asked['lists']})")
+        elif asked["index"] == "hnsw":
+            made = f"m = {asked['links']}, ef_construction = {asked['breadth']}"
+            one.execute(f"CREATE INDEX ON bench_vectors USING hnsw (v vector_l2_ops) WITH ({made})")
+        if asked["index"] != "flat":
+            one.execute("CREATE INDEX ON bench_vectors (label)")
+        one.execute("ANALYZE bench_vectors")
+
+    def search(self, vector: np.ndarray, k: int, setting: int | None, label: int | None) -> list[int]:
+        one = self._own()
+        if setting is not None and self._here.setting != setting:
+            one.execute(f"SET {self._variable} = {int(setting)}")
+            # Without this the index hands over ef_search rows at most, and a filter may leave fewer than k of them.
+            one.execute(f"SET {self._variable.split('.')[0]}.iterative_scan = relaxed_order")
+            self._here.setting = setting
+        where, words = ("", []) if label is None else ("WHERE label = %s", [label])
+        asked = [*words, json.dumps(vector.tolist())]
+        rows = one.execute(f"SELECT id FROM bench_vectors {where} ORDER BY v <-> %s::vector LIMIT {k}", asked)
+        return [row[0] for row in rows.fetchall()]
+
+    def bytes(self) -> int:
+        return int(self._own().execute("SELECT pg_total_relation_size('bench_vectors')").fetchone()[0])
+
+    def close(self) -> None:
+        self._own().execute("DROP TABLE bench_vectors")
+
+
+class Rest:
+    """JSON over HTTP/1.1 with a connection a thread."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self._parts, self._headers, self._here = urlsplit(url), headers, threading.local()
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON. Raises :class:`RuntimeError` for a status that is no success."""
+        if not hasattr(self._here, "connection"):
+            kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+            self._here.connection = kind(self._parts.hostname, self._parts.port, timeout=120)
+        data = None if body is None else json.dumps(body)
+        self._here.connection.request(method, path, data, {"content-type": "application/json", **self._headers})
+        answer = self._here.connection.getresponse()
+        text = answer.read()
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {path}: status {answer.status}: {text[:200]!r}")
+        return json.loads(text)
+
+
+class Qdrant:
+    """Qdrant by its REST interface. ``flat`` asks for exact search."""
+
+    INDEXES = {"flat": None, "hnsw": "hnsw_ef"}
+    _PATH = "/collections/ai-how-bench"
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        key = os.environ.get("QDRANT_API_KEY")
+        self._asked, self._rest = asked, Rest(asked["server"], {"api-key": key} if key else {})
+        self.version = self._rest.ask("GET", "/").get("version", "unknown")
+        self._rest.ask("DELETE", self._PATH)
+        self._rest.ask(
+            "PUT", self._PATH,
+            {"vectors": {"size": asked["dimension"], "distance": "Euclid"},
+             "hnsw_config": {"m": asked["links"], "ef_construct": asked["breadth"]}},
+        )  # fmt: skip
+
+    def prepare(self, sample: np.ndarray) -> None:
+        if self._asked["index"] != "flat":
+            self._rest.ask("PUT", f"{self._PATH}/index?wait=true", {"field_name": "label", "field_schema": "integer"})
+
+    def add(self, first: int, vectors: np.ndarray, labels: np.ndarray) -> None:
+        rows = zip(vectors.tolist(), labels.tolist(), strict=True)
+        points = [
+            {"id": first + at, "vector": vector, "payload": {"label": label}}
+            for at, (vector, label) in enumerate(rows)
+        ]
+        self._rest.ask("PUT", f"{self._PATH}/points?wait=true", {"points": points})
+
+    def build(self) -> None:
+        """Qdrant indexes in the background: built is when it says green."""
+        import time
+
+        while self._rest.ask("GET", self._PATH)["result"]["status"] != "green":
+            time.sleep(0.1)
+
+    def search(self, vector: np.ndarray, k: int, setting: int | None, label: int | None) -> list[int]:
+        body: dict[str, Any] = {"query": vector.tolist(), "limit": k}
+        body["params"] = {"exact": True} if setting is None else {"hnsw_ef": setting}
+        if label is not None:
+            body["filter"] = {"must": [{"key": "label", "match": {"value": label}}]}
+        return [one["id"] for one in self._rest.ask("POST", f"{self._PATH}/points/query", body)["result"]["points"]]
+
+    def bytes(self) -> int | None:
+        return None
+
+    def close(self) -> None:
+        self._rest.ask("DELETE", self._PATH)
+
+
+class Milvus:
+    """Milvus by its REST interface, version 2."""
+
+    INDEXES = {"flat": None, "ivf": "nprobe", "hnsw": "ef"}
+    _NAME = "ai_how_bench"
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        token = os.environ.get("MILVUS_TOKEN")
+        self._asked = asked
+        self._rest = Rest(asked["server"], {"authorization": f"Bearer {token}"} if token else {})
+        self.version = "unknown"
+        self._ask("collections/drop", {})
+        fields = [
+            {"fieldName": "id", "dataType": "Int64", "isPrimary": True},
+            {"fieldName": "label", "dataType": "Int64"},
+            {"fieldName": "v", "dataType": "FloatVector", "elementTypeParams": {"dim": str(asked["dimension"])}},
+        ]
+        self._ask("collections/create", {"schema": {"autoID": False, "fields": fields}})
+
+    def _ask(self, path: str, body: dict[str, Any]) -> Any:
+        answer = self._rest.ask("POST", f"/v2/vectordb/{path}", {"collectionName": self._NAME, **body})
+        if answer.get("code", 0) != 0:
+            raise RuntimeError(f"{path}: {answer.get('message')}")
+        return answer.get("data")
+
+    def prepare(self, sample: np.ndarray) -> None:
+        return
+
+    def add(self, first: int, vectors: np.ndarray, labels: np.ndarray) -> None:
+        rows = zip(vectors.tolist(), labels.tolist(), strict=True)
+        self._ask(
+            "entities/insert",
+            {"data": [{"id": first + at, "label": label, "v": vector} for at, (vector, label) in enumerate(rows)]},
+        )
+
+    def build(self) -> None:
+        asked = self._asked
+        kinds = {
+            "flat": ("FLAT", {}),
+            "ivf": ("IVF_FLAT", {"nlist": asked["lists"]}),
+            "hnsw": ("HNSW", {"M": asked["links"], "efConstruction": asked["breadth"]}),
+        }
+        kind, made = kinds[asked["index"]]
+        index = {"fieldName": "v", "indexName": "v", "metricType": "L2", "indexType": kind, "params": made}
+        self._ask("indexes/create", {"indexParams": [index]})
+        self._ask("collections/load", {})
+
+    def search(self, vector: np.ndarray, k: int, setting: int | None, label: int | None) -> list[int]:
+        body: dict[str, Any] = {"data": [vector.tolist()], "annsField": "v", "limit": k, "outputFields": ["id"]}
+        body["consistencyLevel"] = "Strong"
+        if setting is not None:
+            body["searchParams"] = {"params": {self.INDEXES[self._asked["index"]]: setting}}
+        if label is not None:
+            body["filter"] = f"label == {label}"
+        return [one["id"] for one in self._ask("entities/search", body)]
+
+    def bytes(self) -> int | None:
+        return None
+
+    def close(self) -> None:
+        self._ask("collections/drop", {})

@@ -1,0 +1,119 @@
+"""SQL by pgbench: transactions a second, latency, and with a rate the lag of its schedule, what was late and what skipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ai_how.bench.histogram import Histogram
+from ai_how.bench.interfaces import Measured, Place
+from ai_how.bench.model import Value
+from ai_how.bench.targets.driven import Driven, Nothing
+from ai_how.bench.targets.fio import working_folder
+from ai_how.bench.targets.job import runner
+from ai_how.bench.targets.postgresql import beside
+from ai_how.errors import CouldNotTell, UsageError
+from ai_how.spec.bench import BenchRecipe
+from ai_how.spec.bench_workloads import Sql as Asked
+
+_TPS = re.compile(r"^tps = ([\d.]+) \(without", re.MULTILINE)
+_FAILED = re.compile(r"^number of failed transactions: (\d+)", re.MULTILINE)
+
+
+def argv(asked: Asked, recipe: BenchRecipe, words: Sequence[str], log: Path, number: int) -> tuple[str, ...]:
+    """pgbench's command line. Pure. Raises :class:`UsageError` for a load that it has no words for."""
+    load = recipe.load
+    clients = load.clients if load.arrivals == "closed" else load.connections
+    found = [
+        "pgbench", f"--builtin={asked.script}", f"--client={clients}", f"--jobs={min(asked.threads, clients)}",
+        f"--time={max(1, round(load.seconds))}", f"--random-seed={load.seed + number - 1}", "--no-vacuum", "--log",
+        f"--log-prefix={log}", "--protocol=prepared",
+    ]  # fmt: skip
+    if load.arrivals == "poisson":
+        found.append(f"--rate={load.rate:g}")
+        if asked.limit_ms is not None:
+            found.append(f"--latency-limit={asked.limit_ms:g}")
+    elif load.arrivals != "closed":
+        raise UsageError(
+            f"pgbench knows no arrivals of the kind '{load.arrivals}'", todo="It knows closed and poisson."
+        )
+    return (*found, *words)
+
+
+def parse(report: str, log: str, asked: Asked, recipe: BenchRecipe) -> Measured:
+    """pgbench's report and its log of single transactions as figures. Pure. Raises :class:`CouldNotTell`."""
+    rate = _TPS.search(report)
+    if rate is None:
+        raise CouldNotTell("pgbench's report is not what it should be", detail=report[-500:])
+    latency, lag, skipped, late = Histogram(), Histogram(), 0, 0
+    rated = recipe.load.arrivals == "poisson"
+    try:
+        for line in log.splitlines():
+            fields = line.split(" ")
+            if fields[2] == "skipped":
+                skipped += 1
+                continue
+            microseconds = int(fields[2])
+            latency.record(microseconds * 1000)
+            late += asked.limit_ms is not None and microseconds > asked.limit_ms * 1000
+            if rated:
+                lag.record(int(fields[6]) * 1000)
+    except (IndexError, ValueError) as error:
+        raise CouldNotTell("pgbench's log is not what it should be", cause=repr(error)) from error
+    failed = _FAILED.search(report)
+    lost = int(failed[1]) if failed else 0
+    all_ = len(latency) + skipped
+    values = {"throughput": Value(value=float(rate[1]), unit="1/s")}
+    if rated and asked.limit_ms is not None and all_:
+        values["late"] = Value(value=late / all_, unit="share", better="lower")
+        values["skipped"] = Value(value=skipped / all_, unit="share", better="lower")
+    return Measured(
+        seconds=recipe.load.seconds,
+        histograms={"latency": latency, "schedule_lag": lag} if rated else {"latency": latency},
+        values=values,
+        intended=all_ if rated else None,
+        sent=len(latency) + lost,
+        good=len(latency),
+        errors={"transaction failed": lost} if lost else {},
+        cache="warm",
+        reasons=() if len(latency) else ("no transaction was done",),
+        notes={"report": report.strip().splitlines(), "skipped": skipped, "late": late},
+    )
+
+
+class Sql:
+    """PostgreSQL: one that is there, or one beside pgbench."""
+
+    api = "sql"
+
+    def service(self, recipe: BenchRecipe, place: Place) -> Nothing:
+        asked = recipe.workload.sql or Asked()
+        return Nothing({"server": asked.server or "its own, by a Unix socket", "scale": asked.scale})
+
+    def client(self, recipe: BenchRecipe, place: Place) -> Driven:
+        return Driven(recipe, place, measure)
+
+
+def measure(recipe: BenchRecipe, place: Place, number: int) -> Measured:
+    """One run of pgbench, on tables made anew. Raises :class:`CommandFailed` with what it said when it could not."""
+    asked = recipe.workload.sql or Asked()
+    words = (asked.server,) if asked.server else ()
+    make = ("pgbench", "--initialize", f"--scale={asked.scale}", "--quiet", *words)
+    with working_folder(None, recipe, place) as folder:
+        ask = argv(asked, recipe, words, folder / "log", number)
+        limit = recipe.load.seconds + 3600
+        run = runner(place, recipe.target.job, recipe.name)
+        rans = [run(one) for one in beside(place, asked.server, (make, ask), folder, timeout=limit)]
+        log = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("log.*")))
+    found = parse(rans[-1].done.stdout, log, asked, recipe)
+    return with_notes(found, {"job": rans[-1].job, "node": rans[-1].node, "command": " ".join(ask)})
+
+
+def with_notes(found: Measured, notes: Mapping[str, Any]) -> Measured:
+    """The same with more to keep. Pure."""
+    return Measured(**{**vars(found), "notes": {**found.notes, **notes}})
+
+
+TARGET = Sql()
