@@ -41,6 +41,12 @@ def reference(folder: Path) -> Iterator[Place]:
         yield Place(LocalGate(), folder, address)
 
 
+@contextmanager
+def here(folder: Path) -> Iterator[Place]:
+    """What is measured is on this machine by itself, or is brought up beside the client."""
+    yield Place(LocalGate(), folder)
+
+
 HEAD = 'version: "1.0"\nkind: bench\nname: smoke\nrepetitions: 1\n'
 ROWS = {
     "http": Row(
@@ -53,6 +59,42 @@ ROWS = {
         "load: {arrivals: constant, rate: 200, seconds: 0.5}\n",
         reference,
         "first_token.p50",
+    ),
+    "fio": Row(
+        HEAD + "target: {api: fio}\nworkload: {fio: {size: 4M}}\nload: {arrivals: closed, seconds: 1}\n",
+        here,
+        "read_bandwidth",
+    ),
+    "metadata": Row(
+        HEAD + "target: {api: metadata}\nworkload: {metadata: {files: 50, bytes: 10}}\n"
+        "load: {arrivals: closed, clients: 2}\n",
+        here,
+        "creates",
+    ),
+    "checkpoint": Row(
+        HEAD + "target: {api: checkpoint}\nworkload: {checkpoint: {size: 1M}}\nload: {arrivals: closed}\n",
+        here,
+        "save_bandwidth",
+    ),
+    "loader": Row(
+        HEAD
+        + "target: {api: loader}\nworkload: {loader: {files: 32, bytes: 512, batch: 8, workers: 1, epochs: 1}}\n"
+        "load: {arrivals: closed}\n",
+        here,
+        "samples",
+    ),
+    "sql": Row(
+        HEAD + "target: {api: sql}\nworkload: {sql: {limit_ms: 1000}}\n"
+        "load: {arrivals: poisson, rate: 50, seconds: 1, connections: 2}\n",
+        here,
+        "schedule_lag.p50",
+    ),
+    "retrieval": Row(
+        HEAD
+        + "target: {api: retrieval}\nload: {arrivals: constant, rate: 100, seconds: 0.3, connections: 2}\n"
+        + "workload: {retrieval: {store: faiss, index: flat, vectors: 500, dimension: 16, queries: 20}}\n",
+        here,
+        "recall",
     ),
 }
 

@@ -44,6 +44,7 @@ def main(folder: Path) -> None:
         "mysql-common",
         "libmariadb",
         "postgresql",
+        "fio",
     }
     status = folder / "status"
     status.write_text(without_packages(STATUS.read_text(encoding="utf-8"), families), encoding="utf-8")

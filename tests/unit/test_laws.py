@@ -42,8 +42,8 @@ def room(file: Path) -> str:
 
 
 def is_recipe(file: Path) -> bool:
-    """Scripts of recipes run in jobs, in environments of their own: they are nobody's room."""
-    return "recipes" in file.parts
+    """Scripts of recipes and of benchmarks run in jobs, in environments of their own: they are nobody's room."""
+    return bool({"recipes", "probes"} & set(file.parts))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

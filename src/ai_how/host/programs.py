@@ -104,6 +104,11 @@ _PROGRAMS = (
         version_argv=None,
         library=True,
     ),
+    Program(
+        "fio",
+        "loads files and block devices for benchmarks",
+        dict.fromkeys(("debian", "fedora", "suse", "arch"), ("fio",)),
+    ),
     Program("weed", "SeaweedFS, the object store (S3)", version_argv=("version",), wheel="seaweedfs"),
 )
 

@@ -11,6 +11,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ai_how.spec.bench_workloads import (
+    Checkpoint,
+    Fio,
+    Loader,
+    Metadata,
+    Retrieval,
+    Sql,
+)
+from ai_how.spec.recipe import Resources
 from ai_how.spec.values import Frozen
 
 Positive = Annotated[float, Field(gt=0)]
@@ -19,16 +28,32 @@ Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 #: `http://HOST:PORT`; a host in brackets is an IPv6 address.
 _ADDRESS = re.compile(r"^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?$")
 
-Api = Literal["http", "openai"]
+Api = Literal[
+    "http", "openai", "retrieval", "sql", "fio", "metadata", "checkpoint", "loader",
+]  # fmt: skip
 #: Which section of the workload belongs to which kind of target.
-SECTIONS: dict[str, str] = {"http": "request", "openai": "prompts"}
+SECTIONS: dict[str, str] = {
+    "http": "request",
+    "openai": "prompts",
+    "retrieval": "retrieval",
+    "sql": "sql",
+    "fio": "fio",
+    "metadata": "metadata",
+    "checkpoint": "checkpoint",
+    "loader": "loader",
+}
+#: Kinds that ask a served model: of the gateway, where no address is written.
+MODELS = ("openai",)
+#: Kinds that have an address.
+ADDRESSED = ("http", *MODELS, "s3", "retrieval")
 
 
 class Target(Frozen):
     """What is measured: an address, or the gateway of the site."""
 
     api: Api = Field(
-        "http", description="`http`: one request, one answer. `openai`: a streamed chat completion."
+        "http",
+        description="The kind of target. `http`: one request, one answer; `openai` and `ollama`: streamed chat.",
     )
     url: str | None = Field(
         None, description="Address, such as http://127.0.0.1:8080; the gateway when left out."
@@ -36,13 +61,20 @@ class Target(Frozen):
     token_variable: Variable | None = Field(
         None, description="Variable of the environment that holds the token; the gateway's own is known."
     )
-    model: str | None = Field(None, description="The served model's name; for `openai`.")
+    model: str | None = Field(None, description="The served model's name; for kinds that ask one.")
+    job: Resources | None = Field(
+        None, description="Run it in a Slurm job of these resources; here when left out. For kinds without an address."
+    )
 
     @model_validator(mode="after")
     def _is_whole(self) -> Target:
-        if self.api == "openai" and not self.model:
-            raise ValueError("a target of the api 'openai' needs 'model', the served model's name")
+        if self.api in MODELS and not self.model:
+            raise ValueError(f"a target of the api '{self.api}' needs 'model', the served model's name")
+        if self.job is not None and self.api in ("http", *MODELS, "s3", "scheduler"):
+            raise ValueError(f"a target of the api '{self.api}' is no job: 'load.nodes' loads it from several nodes")
         if self.url is not None:
+            if self.api not in ADDRESSED:
+                raise ValueError(f"a target of the api '{self.api}' has no address")
             if not _ADDRESS.match(self.url):
                 raise ValueError(
                     f"'{self.url}' is no address that can be loaded: http://HOST:PORT without a path is wanted"
@@ -79,4 +111,10 @@ class Workload(Frozen):
     """What is asked of the target: the section that belongs to its api, and no other."""
 
     request: Request | None = Field(None, description="The request; for `http`.")
-    prompts: Prompts | None = Field(None, description="The prompts; for `openai`.")
+    prompts: Prompts | None = Field(None, description="The prompts; for `openai` and `ollama`.")
+    retrieval: Retrieval | None = Field(None, description="Vectors and queries; for `retrieval`.")
+    sql: Sql | None = Field(None, description="Transactions; for `sql`.")
+    fio: Fio | None = Field(None, description="Reads and writes; for `fio`.")
+    metadata: Metadata | None = Field(None, description="Small files; for `metadata`.")
+    checkpoint: Checkpoint | None = Field(None, description="The state that is saved; for `checkpoint`.")
+    loader: Loader | None = Field(None, description="The samples that are read; for `loader`.")

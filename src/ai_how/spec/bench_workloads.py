@@ -18,7 +18,7 @@ MOST_FILES = 1_000_000
 def size_bytes(size: str) -> int:
     """Bytes of a size such as ``4K``."""
     unit = size[-1] if size[-1].isalpha() else ""
-    return int(size.removesuffix(unit)) * 1024 ** _UNITS[unit]
+    return int(size.removesuffix(unit)) * int(1024 ** _UNITS[unit])
 
 
 class Texts(Frozen):
@@ -85,10 +85,13 @@ class Fio(Frozen):
     depth: int = Field(1, ge=1, le=4096, description="Operations under way in each job.")
     jobs: int = Field(1, ge=1, le=1024, description="Processes.")
     direct: bool = Field(True, description="Bypass the page cache; without it, memory is measured as well.")
-    engine: Literal["libaio", "io_uring", "psync", "sync", "mmap"] = Field("libaio", description="How it asks.")
+    engine: Literal["libaio", "io_uring", "psync", "sync", "mmap"] = Field(
+        "libaio", description="How it asks."
+    )
     read_share: int = Field(70, ge=0, le=100, description="Percent of reads; for rw and randrw.")
     steady: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        None, description="End when the slope of the rate over 5 s is below so many percent; fio's steady state."
+        None,
+        description="End when the slope of the rate over 5 s is below so many percent; fio's steady state.",
     )
 
     @model_validator(mode="after")
@@ -106,7 +109,9 @@ class Metadata(Frozen):
     folder: str | None = Field(None, description="Folder to work in; a scratch folder when left out.")
     files: int = Field(1000, ge=1, le=MOST_FILES, description="Files of each process.")
     bytes: int = Field(0, ge=0, le=1_048_576, description="Bytes in each file.")
-    shared: bool = Field(False, description="All processes in one folder, which is hard for a parallel file system.")
+    shared: bool = Field(
+        False, description="All processes in one folder, which is hard for a parallel file system."
+    )
 
 
 class Checkpoint(Frozen):
@@ -127,7 +132,9 @@ class Loader(Frozen):
     bytes: int = Field(65_536, ge=1, le=1_073_741_824, description="Bytes of a sample.")
     batch: int = Field(16, ge=1, le=65_536, description="Samples of a batch.")
     workers: int = Field(2, ge=0, le=256, description="Processes of the loader.")
-    epochs: int = Field(2, ge=1, le=1000, description="How often all are read, in an order of its own each time.")
+    epochs: int = Field(
+        2, ge=1, le=1000, description="How often all are read, in an order of its own each time."
+    )
     cold: bool = Field(True, description="Drop the files from the page cache before each epoch.")
 
 
@@ -135,11 +142,14 @@ class Objects(Frozen):
     """An object store by S3. The site's own has its address and its keys; another one's keys come from variables."""
 
     operation: Literal["put", "get", "list", "part"] = Field(
-        "get", description="What is asked; `part` puts the parts of multipart uploads, and completes them afterwards."
+        "get",
+        description="What is asked; `part` puts the parts of multipart uploads, and completes them afterwards.",
     )
     bucket: str = Field("ai-how-bench", description="Bucket; made when it is not there.")
     bytes: int = Field(65_536, ge=0, le=67_108_864, description="Bytes of an object or of a part.")
-    objects: int = Field(64, ge=1, le=MOST_FILES, description="Objects that are read or listed; uploads of `part`.")
+    objects: int = Field(
+        64, ge=1, le=MOST_FILES, description="Objects that are read or listed; uploads of `part`."
+    )
     region: str = Field("us-east-1", description="Region, which is part of what is signed.")
     key_variable: str = Field("AWS_ACCESS_KEY_ID", description="Variable that holds the access key.")
     secret_variable: str = Field("AWS_SECRET_ACCESS_KEY", description="Variable that holds the secret key.")
@@ -152,11 +162,14 @@ class Sql(Frozen):
         None,
         description="libpq's words, such as `host=db.example.org dbname=bench user=me`; one of its own when left out.",
     )
-    script: Literal["tpcb-like", "simple-update", "select-only"] = Field("tpcb-like", description="Transactions.")
+    script: Literal["tpcb-like", "simple-update", "select-only"] = Field(
+        "tpcb-like", description="Transactions."
+    )
     scale: int = Field(1, ge=1, le=100_000, description="Size: 100,000 accounts, 15 MB, for each.")
     threads: int = Field(1, ge=1, le=1024, description="Threads of pgbench.")
     limit_ms: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Transactions that take longer are late, and skipped when they are due that much before."
+        None,
+        description="Transactions that take longer are late, and skipped when they are due that much before.",
     )
 
 
@@ -164,7 +177,9 @@ class Scheduler(Frozen):
     """Slurm itself: how fast jobs go in, start and go away, while so many others wait."""
 
     jobs: int = Field(20, ge=1, le=10_000, description="Jobs that are submitted one by one.")
-    array: int = Field(100, ge=1, le=100_000, description="Tasks of the array that is submitted and cancelled.")
+    array: int = Field(
+        100, ge=1, le=100_000, description="Tasks of the array that is submitted and cancelled."
+    )
     depth: int = Field(0, ge=0, le=100_000, description="Jobs that wait in the queue meanwhile.")
     emulated_nodes: int = Field(
         0, ge=0, le=20_000, description="Measure an emulated cluster of so many nodes; 0 is the site's own."
@@ -197,5 +212,7 @@ class Chain(Frozen):
     words: int = Field(40, ge=1, le=10_000, description="Words of a document.")
     k: int = Field(3, ge=1, le=100, description="Documents that go into a prompt.")
     max_tokens: int = Field(16, ge=1, le=100_000, description="Tokens that an answer may have.")
-    embedding_model: str | None = Field(None, description="The model that embeds; `target.model` when left out.")
+    embedding_model: str | None = Field(
+        None, description="The model that embeds; `target.model` when left out."
+    )
     seed: int = Field(1, description="Seed of the generator.")

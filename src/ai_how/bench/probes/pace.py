@@ -1,8 +1,8 @@
 """Calls on time, from threads, where a service is a library and has no connection to load.
 
-A call has a time at which it is due; when all threads are busy then, it is late, and that time counts: ``due``, ``sent``
-and ``done`` are seconds of one monotonic clock from the first call on. Only what lets go of Python's lock while it works
-(as NumPy's, FAISS's, LanceDB's and every database client's calls do) runs in several threads at once.
+A call has a time at which it is due; when all threads are busy then, it is late, and that time counts: ``due``,
+``sent`` and ``done`` are seconds of one monotonic clock from the first call on. Only what lets go of Python's lock
+while it works (as FAISS, LanceDB and the clients of databases do) runs in several threads at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def closed_loop(act: Callable[[int], Any], clients: int, seconds: float, most: i
     return _all(act, None, clients, most, seconds)
 
 
-def _all(act: Callable[[int], Any], due: Sequence[float] | None, clients: int, most: int, seconds: float) -> dict[str, Any]:
+def _all(
+    act: Callable[[int], Any], due: Sequence[float] | None, clients: int, most: int, seconds: float
+) -> dict[str, Any]:
     numbers = itertools.count()
     rows: list[tuple[int, float, float, float, str]] = []
     start = threading.Barrier(clients + 1)
@@ -43,7 +45,7 @@ def _all(act: Callable[[int], Any], due: Sequence[float] | None, clients: int, m
             wanted = sent if due is None else due[index]
             try:
                 act(index)
-            except Exception as error:  # whatever a store raises is a failed call, and is counted as that
+            except Exception as error:  # noqa: BLE001 - whatever a store raises is a failed call, and is counted as that
                 rows.append((index, wanted, sent, time.monotonic() - base[0], type(error).__name__))
             else:
                 rows.append((index, wanted, sent, time.monotonic() - base[0], ""))

@@ -68,7 +68,9 @@ def ingest(store: Any, asked: dict[str, Any], vectors: np.ndarray, labels: np.nd
     }
 
 
-def point(store: Any, asked: dict[str, Any], queries: np.ndarray, wanted: Any, setting: int | None) -> dict[str, Any]:
+def point(
+    store: Any, asked: dict[str, Any], queries: np.ndarray, wanted: Any, setting: int | None
+) -> dict[str, Any]:
     """One setting: first every query once, for the recall; then the load, for the times."""
     if hasattr(store, "use") and setting is not None:
         store.use(setting)

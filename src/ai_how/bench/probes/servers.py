@@ -31,7 +31,9 @@ class Pgvector:
             one.execute(
                 f"CREATE TABLE bench_vectors (id bigint PRIMARY KEY, label bigint, v vector({asked['dimension']}))"
             )
-            row = one.execute("SELECT extversion, version() FROM pg_extension WHERE extname = 'vector'").fetchone()
+            row = one.execute(
+                "SELECT extversion, version() FROM pg_extension WHERE extname = 'vector'"
+            ).fetchone()
             self.version = f"pgvector {row[0]}, {row[1].split(' on ')[0]}"
 
     def _connect(self) -> Any:
@@ -54,7 +56,8 @@ class Pgvector:
         asked, one = self._asked, self._own()
         one.execute("SET maintenance_work_mem = '256MB'")
         if asked["index"] == "ivf":
-            one.execute(f"CREATE INDEX ON bench_vectors USING ivfflat (v vector_l2_ops) WITH (lists = {asked['lists']})")
+            made = f"lists = {asked['lists']}"
+            one.execute(f"CREATE INDEX ON bench_vectors USING ivfflat (v vector_l2_ops) WITH ({made})")
         elif asked["index"] == "hnsw":
             made = f"m = {asked['links']}, ef_construction = {asked['breadth']}"
             one.execute(f"CREATE INDEX ON bench_vectors USING hnsw (v vector_l2_ops) WITH ({made})")
@@ -90,10 +93,14 @@ class Rest:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON. Raises :class:`RuntimeError` for a status that is no success."""
         if not hasattr(self._here, "connection"):
-            kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+            kind = (
+                http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+            )
             self._here.connection = kind(self._parts.hostname, self._parts.port, timeout=120)
         data = None if body is None else json.dumps(body)
-        self._here.connection.request(method, path, data, {"content-type": "application/json", **self._headers})
+        self._here.connection.request(
+            method, path, data, {"content-type": "application/json", **self._headers}
+        )
         answer = self._here.connection.getresponse()
         text = answer.read()
         if answer.status >= 300:
@@ -120,7 +127,9 @@ class Qdrant:
 
     def prepare(self, sample: np.ndarray) -> None:
         if self._asked["index"] != "flat":
-            self._rest.ask("PUT", f"{self._PATH}/index?wait=true", {"field_name": "label", "field_schema": "integer"})
+            self._rest.ask(
+                "PUT", f"{self._PATH}/index?wait=true", {"field_name": "label", "field_schema": "integer"}
+            )
 
     def add(self, first: int, vectors: np.ndarray, labels: np.ndarray) -> None:
         rows = zip(vectors.tolist(), labels.tolist(), strict=True)
@@ -142,7 +151,10 @@ class Qdrant:
         body["params"] = {"exact": True} if setting is None else {"hnsw_ef": setting}
         if label is not None:
             body["filter"] = {"must": [{"key": "label", "match": {"value": label}}]}
-        return [one["id"] for one in self._rest.ask("POST", f"{self._PATH}/points/query", body)["result"]["points"]]
+        return [
+            one["id"]
+            for one in self._rest.ask("POST", f"{self._PATH}/points/query", body)["result"]["points"]
+        ]
 
     def bytes(self) -> int | None:
         return None
@@ -166,7 +178,11 @@ class Milvus:
         fields = [
             {"fieldName": "id", "dataType": "Int64", "isPrimary": True},
             {"fieldName": "label", "dataType": "Int64"},
-            {"fieldName": "v", "dataType": "FloatVector", "elementTypeParams": {"dim": str(asked["dimension"])}},
+            {
+                "fieldName": "v",
+                "dataType": "FloatVector",
+                "elementTypeParams": {"dim": str(asked["dimension"])},
+            },
         ]
         self._ask("collections/create", {"schema": {"autoID": False, "fields": fields}})
 
@@ -183,7 +199,11 @@ class Milvus:
         rows = zip(vectors.tolist(), labels.tolist(), strict=True)
         self._ask(
             "entities/insert",
-            {"data": [{"id": first + at, "label": label, "v": vector} for at, (vector, label) in enumerate(rows)]},
+            {
+                "data": [
+                    {"id": first + at, "label": label, "v": vector} for at, (vector, label) in enumerate(rows)
+                ]
+            },
         )
 
     def build(self) -> None:
@@ -199,7 +219,12 @@ class Milvus:
         self._ask("collections/load", {})
 
     def search(self, vector: np.ndarray, k: int, setting: int | None, label: int | None) -> list[int]:
-        body: dict[str, Any] = {"data": [vector.tolist()], "annsField": "v", "limit": k, "outputFields": ["id"]}
+        body: dict[str, Any] = {
+            "data": [vector.tolist()],
+            "annsField": "v",
+            "limit": k,
+            "outputFields": ["id"],
+        }
         body["consistencyLevel"] = "Strong"
         if setting is not None:
             body["searchParams"] = {"params": {self.INDEXES[self._asked["index"]]: setting}}

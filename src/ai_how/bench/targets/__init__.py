@@ -16,6 +16,12 @@ from ai_how.bench.interfaces import Target
 TARGETS: dict[str, str] = {
     "http": "ai_how.bench.targets.http",
     "openai": "ai_how.bench.targets.openai",
+    "retrieval": "ai_how.bench.targets.retrieval",
+    "sql": "ai_how.bench.targets.sql",
+    "fio": "ai_how.bench.targets.fio",
+    "metadata": "ai_how.bench.targets.metadata",
+    "checkpoint": "ai_how.bench.targets.checkpoint",
+    "loader": "ai_how.bench.targets.loader",
 }
 
 

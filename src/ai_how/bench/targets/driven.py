@@ -1,18 +1,16 @@
-"""What targets share that bring a load of their own: a client around one function, and a service that needs no start."""
+"""What targets share that bring a load of their own: a client that is one function, a service that is just there."""
 
 from __future__ import annotations
 
-import secrets
-import shutil
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ai_how.bench.histogram import Histogram
 from ai_how.bench.interfaces import Heard, Measured, Place
 from ai_how.bench.model import Calibration
+from ai_how.bench.priority import as_everybody
 from ai_how.errors import CouldNotTell
 from ai_how.host import Environments, Folders
 from ai_how.spec.bench import BenchRecipe
@@ -33,7 +31,8 @@ class Driven:
 
     def run(self, number: int, heard: Heard | None = None) -> Measured:
         """Ctrl-C ends the program with the run, of which nothing is kept then: it says nothing before its end."""
-        return self._measure(self._recipe, self._place, number)
+        with as_everybody():
+            return self._measure(self._recipe, self._place, number)
 
     def close(self) -> None:
         """It holds nothing between runs."""
@@ -54,8 +53,6 @@ class Nothing:
 
 def python_of(place: Place, environment: str) -> str:
     """The Python of a runtime environment, which is built when it is missing. Raises :class:`AiHowError`."""
-    import os
-
     folder = Environments(place.gate, Folders.of_user(os.environ)).ensure(environment)
     return str(folder / "bin" / "python")
 

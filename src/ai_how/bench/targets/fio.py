@@ -46,7 +46,8 @@ def argv(asked: Asked, recipe: BenchRecipe, where: Path) -> tuple[str, ...]:
         words += [f"--rate_iops={max(1, round((load.rate or 1) / asked.jobs))}", f"--rate_process={process}"]
     elif load.arrivals != "closed":
         raise UsageError(
-            f"fio knows no arrivals of the kind '{load.arrivals}'", todo="It knows closed, constant and poisson."
+            f"fio knows no arrivals of the kind '{load.arrivals}'",
+            todo="It knows closed, constant and poisson.",
         )
     if asked.steady is not None:
         words += [f"--steadystate=iops_slope:{asked.steady:g}%", "--steadystate_duration=5"]
@@ -65,7 +66,9 @@ def parse(text: str, asked: Asked) -> Measured:
         errors = {f"error {job['error']}": 1} if job["error"] else {}
         steady = _steady(job)
     except (ValueError, KeyError, TypeError) as error:
-        raise CouldNotTell("fio's answer is not what it should be", cause=repr(error), detail=text[-500:]) from error
+        raise CouldNotTell(
+            "fio's answer is not what it should be", cause=repr(error), detail=text[-500:]
+        ) from error
     total = sum(one["total_ios"] for one in ways.values())
     return Measured(
         seconds=seconds,

@@ -40,4 +40,3 @@ def beside(
         encoding="utf-8",
     )
     return (Command((python, str(PROBES / "with_postgres.py"), str(asked)), timeout=timeout),)
-

@@ -46,8 +46,8 @@ class VectorStore:
 
     def service(self, recipe: BenchRecipe, place: Place) -> Nothing:
         asked = wanted(recipe)
-        return Nothing({"store": asked.store, "index": asked.index, "vectors": asked.vectors,
-                        "dimension": asked.dimension, "server": recipe.target.url or "in the client's process"})  # fmt: skip
+        where = recipe.target.url or "in the client's job"
+        return Nothing({"store": asked.store, "index": asked.index, "vectors": asked.vectors, "where": where})
 
     def client(self, recipe: BenchRecipe, place: Place) -> Searches:
         return Searches(recipe, place)
@@ -102,7 +102,7 @@ class Searches(Driven):
 
 
 def dataset(asked: Asked) -> Dataset:
-    """The vectors of a file, or generated ones. Raises :class:`NotFound` and :class:`UsageError` for a file that is none."""
+    """The vectors of a file, or generated ones. Raises :class:`NotFound` or :class:`UsageError`."""
     if asked.file is None:
         return vectors.clustered(asked.vectors, asked.dimension, asked.queries, asked.labels, asked.seed)
     try:
@@ -113,7 +113,7 @@ def dataset(asked: Asked) -> Dataset:
         raise UsageError(
             f"the file holds an array of the shape {found.shape}",
             where=asked.file,
-            todo=f"{asked.vectors + asked.queries:,} rows of {asked.dimension} are needed: vectors, and queries behind.",
+            todo=f"{asked.vectors + asked.queries:,} rows of {asked.dimension} are needed: queries stand last.",
         )
     rows = np.asarray(found[: asked.vectors + asked.queries], dtype=np.float32)
     chance = np.random.default_rng(asked.seed)
@@ -187,7 +187,9 @@ def _judged(
         sent, good = sent + len(point["taken"]["due"]), good + len(of_point)
         values[f"throughput{name}"] = Value(value=rate, unit="1/s")
         if found.value is None:
-            reasons.append(f"no query of{name or ' the search'} has any true neighbour: there is no recall to tell")
+            reasons.append(
+                f"no query of{name or ' the search'} has any true neighbour: there is no recall to tell"
+            )
         else:
             values[f"recall{name}"] = Value(value=found.value, unit="share")
         reasons += [f"{name.strip('.') or 'search'}: {why}"] if why else []

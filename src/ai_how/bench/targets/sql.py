@@ -1,4 +1,4 @@
-"""SQL by pgbench: transactions a second, latency, and with a rate the lag of its schedule, what was late and what skipped."""
+"""SQL by pgbench: transactions a second, latency; with a rate also its schedule lag, what was late, what skipped."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pins the runtime environments of the jobs: torch.txt, oumi.txt, llama-cpp.txt and, for PyTorch's CUDA build, cuda.txt.
+# Pins the runtime environments of the jobs: torch.txt, oumi.txt, llama-cpp.txt, retrieval.txt and, for PyTorch's CUDA build, cuda.txt.
 #
 # torch.txt and oumi.txt hold PyTorch's CPU build, found through PIP_FIND_LINKS. For the registry's CUDA build, cuda.txt takes
 # the place of their line for torch. torchvision has no CPU build in the registry and breaks transformers: left out.
@@ -24,3 +24,4 @@ for name in torch oumi; do
     } >"$name.txt"
 done
 pin llama-cpp.in >llama-cpp.txt
+pin retrieval.in >retrieval.txt
