@@ -123,7 +123,7 @@ def test_a_long_stream_that_is_left_frees_the_engine(client: openai.OpenAI, door
         max_tokens=1,
     )
     assert answer.choices[0].finish_reason == "length"
-    assert "status=499" in wait_for_line(door.log, "status=499")
+    assert '"status": 499' in wait_for_line(door.log, '"status": 499')
 
 
 def wait_for_line(log: Path, words: str) -> str:

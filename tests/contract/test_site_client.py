@@ -144,7 +144,7 @@ def test_a_stream_that_is_left_frees_the_engine(client: Synchronous, door: Door)
 
 
 def test_a_task_that_is_cancelled_frees_the_engine(door: Door) -> None:
-    before = door.log.read_text().count("status=499")
+    before = door.log.read_text().count('"status": 499')
 
     async def cancelled() -> None:
         async with AsyncSiteClient(door.url, door.token) as site:
@@ -170,6 +170,6 @@ def test_a_task_that_is_cancelled_frees_the_engine(door: Door) -> None:
 def left_behind(log: Path, count: int) -> None:
     """The gateway has noticed ``count`` clients that went away."""
     deadline = time.monotonic() + 10
-    while log.read_text().count("status=499") < count:
+    while log.read_text().count('"status": 499') < count:
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.02)

@@ -30,7 +30,7 @@ async def opened(
     async with (
         serving(gateway, listener, config),
         httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers=headers or {}, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", headers=headers or {}, trust_env=False, verify=False
         ) as client,
     ):
         yield client

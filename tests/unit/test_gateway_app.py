@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway_door import opened
+from prometheus_client.parser import text_string_to_metric_families
 
 from ai_how.errors import AiHowError, NotFound
 from ai_how.security import Grant, create_token, revoke_token, write_private
@@ -21,6 +22,7 @@ from ai_how.serving.gateway import upstream
 from ai_how.serving.gateway.app import Gateway, create_app
 from ai_how.serving.gateway.control import bind, load_config
 from ai_how.serving.gateway.endpoints import EndpointFolder
+from ai_how.serving.gateway.metrics import Metrics
 from ai_how.serving.gateway.model import GatewayConfig, Replica
 from ai_how.serving.gateway.upstream import Unreachable, request_head
 from ai_how.wire import EndpointRecord, ErrorEnvelope
@@ -328,7 +330,8 @@ def test_a_hostile_name_goes_nowhere(
     assert answer.status_code == 400 and site.asked == []
     assert len(answer.content) < 300 and b"etc" not in answer.content and b"reboot" not in answer.content
     (line,) = [record.getMessage() for record in caplog.records if record.name == "ai_how.gateway"]
-    assert "status=400" in line and "model=- " in line
+    told = json.loads(line)
+    assert (told["status"], told["model"]) == (400, "-")
 
 
 def test_a_digests_file_that_others_may_read_closes_the_gateway(site: Site) -> None:
@@ -420,10 +423,8 @@ def test_refusals_are_logged_with_the_tokens_name_and_without_the_token(
         site.ask("GET", "/v1/models", token=late)
         site.ask("POST", "/api/chat", token=narrow, model="tiny", messages=[])
         site.ask("GET", "/v1/models", token="aihow_guessed-by-somebody")
-    lines = [record.getMessage() for record in caplog.records if record.name == "ai_how.gateway"]
-    assert [line.split()[1] + " " + line.split()[4] for line in lines] == [
-        "status=401 user=late", "status=403 user=narrow", "status=401 user=-",
-    ]  # fmt: skip
+    lines = [json.loads(one.getMessage()) for one in caplog.records if one.name == "ai_how.gateway"]
+    assert [(one["status"], one["user"]) for one in lines] == [(401, "late"), (403, "narrow"), (401, "-")]
     assert late not in caplog.text and narrow not in caplog.text and "guessed" not in caplog.text
 
 
@@ -433,7 +434,11 @@ def test_the_log_says_who_asked_which_model_and_nothing_of_what(
     with caplog.at_level(logging.DEBUG, logger="ai_how"):
         site.chat()
         site.chat(model="tinny " + PROMPT)
-    assert "status=200 method=POST path=/v1/chat/completions user=admin model=tiny job=7" in caplog.text
+    first, second = (json.loads(one.getMessage()) for one in caplog.records if one.name == "ai_how.gateway")
+    assert (first["status"], first["user"], first["model"], first["job"]) == (200, "admin", "tiny", "7")
+    assert (first["method"], first["path"]) == ("POST", "/v1/chat/completions")
+    assert 0 <= first["first_ms"] <= first["ms"] and first["time"] == 1000.0
+    assert (second["status"], second["model"], second["first_ms"]) == (400, "-", second["first_ms"])
     assert PROMPT not in caplog.text
     assert site.token not in caplog.text and "secret-of" not in caplog.text
 
@@ -477,3 +482,49 @@ def test_the_environment_may_name_the_digests_file(tmp_path: Path, monkeypatch: 
     (tmp_path / "gateway.json").write_text('{"port": 8080, "endpoints": "x", "token_digests": "y"}')
     monkeypatch.setenv("AI_HOW_GATEWAY_TOKEN_DIGESTS", "/elsewhere/tokens.json")
     assert load_config(tmp_path / "gateway.json").token_digests == Path("/elsewhere/tokens.json")
+
+
+def test_the_metrics_tell_what_the_token_opens(site: Site) -> None:
+    publish(site.endpoints, "b", model="site-facts", job=8, heartbeat=900.0)
+    narrow = site.give("narrow", models=("site-*",))
+    site.chat()
+    site.chat(model="site-facts")
+    assert error(site.ask("GET", "/metrics", token="")) == (401, "invalid_api_key", "gateway")
+    page = site.ask("GET", "/metrics")
+    assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = samples(page.text)
+    assert found['ai_how_gateway_requests_total{api="openai",model="tiny",status="200"}'] == 1
+    assert found['ai_how_gateway_requests_total{api="openai",model="-",status="503"}'] == 1
+    assert found['ai_how_gateway_request_seconds_count{api="openai",model="tiny"}'] == 1
+    assert found['ai_how_gateway_request_seconds_bucket{api="openai",le="+Inf",model="tiny"}'] == 1
+    assert found['ai_how_gateway_first_byte_seconds_count{api="openai",model="tiny"}'] == 1
+    assert found['ai_how_gateway_replicas{model="tiny",state="ready"}'] == 1
+    assert found['ai_how_gateway_replicas{model="site-facts",state="silent"}'] == 1
+    less = samples(site.ask("GET", "/metrics", token=narrow).text)
+    assert list(less) == ['ai_how_gateway_replicas{model="site-facts",state="silent"}']
+
+
+def samples(page: str) -> dict[str, float]:
+    """Every sample of a page, as Prometheus' own parser reads it."""
+    return {
+        sample.name
+        + "{"
+        + ",".join(f'{key}="{sample.labels[key]}"' for key in sorted(sample.labels))
+        + "}": sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def test_workers_tell_the_sum_and_one_that_comes_back_goes_on(tmp_path: Path) -> None:
+    one, two = Metrics(tmp_path, 0), Metrics(tmp_path, 1)
+    for metrics in (one, two):
+        metrics.count("tiny", "prompt", 10)
+        metrics.save()
+    assert one.all().tokens == two.all().tokens == {("tiny", "prompt"): 20}
+    again = Metrics(tmp_path, 1)
+    again.count("tiny", "prompt", 1)
+    again.save()
+    assert one.all().tokens == {("tiny", "prompt"): 21}
+    (tmp_path / "1.json").write_text("[[], [], {")
+    assert one.all().tokens == {("tiny", "prompt"): 10}

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ai_how.errors import AiHowError
+from ai_how.serving.gateway.accesslog import JsonLines
 from ai_how.serving.gateway.control import load_config, run_gateway
 
 
@@ -16,7 +17,9 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, help="the configuration file, JSON")
     parser.add_argument("--check", action="store_true", help="read the configuration and end")
     asked = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    lines = logging.StreamHandler()
+    lines.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
     try:
         config = load_config(asked.config)
         if not asked.check:

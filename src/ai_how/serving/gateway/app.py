@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 from ai_how.errors import AiHowError
 from ai_how.run import Clock, SystemClock
 from ai_how.security import TokenEntry
 from ai_how.serving.gateway import plan
 from ai_how.serving.gateway.access import Access, TokenAccess, bearer
+from ai_how.serving.gateway.accesslog import Sink, line, logged
 from ai_how.serving.gateway.dialect import OPENAI, compact, openai
 from ai_how.serving.gateway.endpoints import EndpointFolder, EndpointSource
 from ai_how.serving.gateway.exchange import ClientGone, Exchange
 from ai_how.serving.gateway.ledger import Ledger
+from ai_how.serving.gateway.metrics import CONTENT_TYPE, Gauge, Metrics
 from ai_how.serving.gateway.model import GatewayConfig, Refusal, Replica
 from ai_how.serving.gateway.ollama import ASKING, VERSION, ollama, running, tags
 from ai_how.serving.gateway.relay import JSON, Relay
@@ -32,7 +35,12 @@ _LISTS: dict[str, Callable[[Sequence[Replica]], bytes]] = {
     "/api/ps": lambda ready: compact(running(ready)),
 }
 _CARD = "/v1/models/"
-_ROUTES = {"/healthz": "GET"} | dict.fromkeys(_LISTS, "GET") | dict.fromkeys((*OPENAI, *ASKING), "POST")
+_METRICS = "/metrics"
+_ROUTES = (
+    {"/healthz": "GET", _METRICS: "GET"}
+    | dict.fromkeys(_LISTS, "GET")
+    | dict.fromkeys((*OPENAI, *ASKING), "POST")
+)
 
 
 class Gateway:
@@ -46,8 +54,12 @@ class Gateway:
         endpoints: EndpointSource,
         upstream: Upstream,
         clock: Clock,
+        access_log: Sink,
+        metrics: Metrics,
     ) -> None:
         self._config = config
+        self._access_log = access_log
+        self.metrics = metrics
         self._access = access
         self._endpoints = endpoints
         self._clock = clock
@@ -83,7 +95,7 @@ class Gateway:
                 Refusal(500, "The gateway failed; its log says how.", "server_error", "gateway_fault")
             )
         finally:
-            self._log(exchange, (time.perf_counter() - exchange.began) * 1000)
+            self._note(exchange)
 
     async def _route(self, exchange: Exchange) -> None:
         if exchange.fault:
@@ -103,7 +115,10 @@ class Gateway:
             )
         if exchange.method != method:
             raise Refusal(405, f"Use {method}.", "invalid_request_error", "method_not_allowed")
-        if listed := _LISTS.get(exchange.path):
+        if exchange.path == _METRICS:
+            page = self.metrics.page(self._gauges(), entry.opens)
+            await exchange.answer(200, page, CONTENT_TYPE)
+        elif listed := _LISTS.get(exchange.path):
             await exchange.answer(200, listed(self._ready(entry)))
         else:
             await self._ask(exchange, entry)
@@ -159,23 +174,23 @@ class Gateway:
         else:
             await exchange.while_connected(self._relay.pass_on(exchange, asked, live))
 
-    @staticmethod
-    def _log(exchange: Exchange, milliseconds: float) -> None:
+    def _note(self, exchange: Exchange) -> None:
         # Neither prompts nor answers, and no text of the client's but the name of a model that exists.
-        path = exchange.path if exchange.path in _ROUTES else "unknown"
-        log.log(
-            # Probes come every few seconds and say nothing when all is well.
-            logging.DEBUG if path == "/healthz" else logging.INFO,
-            "request=%s status=%d method=%s path=%s user=%s model=%s job=%s ms=%.1f",
-            exchange.request_id,
-            exchange.status,
-            exchange.method,
-            path,
-            exchange.user,
-            exchange.model,
-            exchange.job,
-            milliseconds,
-        )
+        ended = time.perf_counter()
+        path = exchange.path
+        if path not in _ROUTES:
+            path = "/v1/models/*" if path.startswith(_CARD) else "unknown"
+        self.metrics.note(exchange, ended)
+        if path != "/healthz":  # probes come every few seconds and say nothing when all is well
+            self._access_log(line(exchange, path, self._clock.now(), ended))
+
+    def _gauges(self) -> Iterator[Gauge]:
+        now, stale = self._clock.now(), self._config.stale_after
+        states: Counter[tuple[str, ...]] = Counter()
+        for replica in self._endpoints.replicas():
+            silent = now - replica.record.heartbeat > stale
+            states[replica.record.model, "silent" if silent else "ready"] += 1
+        yield Gauge("replicas", "Replicas with a record, by how they are.", ("model", "state"), states)
 
 
 def create_app(
@@ -185,6 +200,8 @@ def create_app(
     endpoints: EndpointSource | None = None,
     upstream: Upstream | None = None,
     clock: Clock | None = None,
+    access_log: Sink = logged,
+    metrics: Metrics | None = None,
 ) -> Gateway:
     """The gateway. What is not passed in is made as the configuration says."""
     clock = clock or SystemClock()
@@ -194,4 +211,6 @@ def create_app(
         endpoints=endpoints or EndpointFolder(config.endpoints, clock),
         upstream=upstream or Pool(answer_timeout=config.answer_timeout),
         clock=clock,
+        access_log=access_log,
+        metrics=metrics or Metrics(),
     )

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from ai_how.errors import AiHowError, NotFound
 from ai_how.security import load_tokens
+from ai_how.serving.gateway.accesslog import Writer
 from ai_how.serving.gateway.app import Gateway, create_app
 from ai_how.serving.gateway.door import Door
 from ai_how.serving.gateway.model import GatewayConfig
@@ -101,10 +103,12 @@ async def _serve(config: GatewayConfig, listener: socket.socket) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    gateway = create_app(config)
+    lines = Writer(sys.stderr.fileno())
+    gateway = create_app(config, access_log=lines)
     async with serving(gateway, listener, config):
         await stop.wait()
     await gateway.close()
+    lines.flush()
 
 
 @asynccontextmanager
