@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ai_how.serving.gateway import plan
 from ai_how.serving.gateway.dialect import parse
 from ai_how.serving.gateway.model import Refusal, Replica
+from ai_how.serving.gateway.plan import Patience
+from ai_how.serving.gateway.seats import Seat, Served
 from ai_how.wire import ChatRequest, EndpointRecord
+
+NOW, SINCE = 110.0, 80.0
+PATIENCE = Patience(NOW, SINCE, until=410.0)
 
 
 def replica(nonce: str, model: str = "tiny", heartbeat: float = 100.0) -> Replica:
@@ -18,31 +25,70 @@ def replica(nonce: str, model: str = "tiny", heartbeat: float = 100.0) -> Replic
     return Replica(record, "secret")
 
 
-A, B, C = replica("a"), replica("b"), replica("c", model="other")
+A, SILENT = replica("a"), replica("b", heartbeat=60.0)
 
 
-def test_a_silent_replica_gets_no_requests() -> None:
-    assert plan.ready([A, replica("b", heartbeat=60.0)], now=110.0, stale_after=30.0) == (A,)
+def served(*replicas: Replica, **route: Any) -> Served:
+    seats = tuple(Seat(one) for one in replicas)
+    known = min((one.record.started for one in replicas), default=0.0)
+    return Served("tiny", seats, known=known, **{"routed": True, "state": "asleep", **route})
 
 
-def test_the_least_busy_is_asked_first() -> None:
-    assert plan.candidates([A, B, C], "tiny", {A.record.nonce: 2, B.record.nonce: 1}, {}) == (B, A)
+@pytest.mark.parametrize(
+    ("one", "state", "had"),
+    [
+        (served(A, routed=False, state="ready"), "ready", True),
+        (served(SILENT, routed=False, state="ready"), "starting", False),
+        (served(A, state="ready"), "ready", True),
+        (served(SILENT, state="ready"), "starting", True),
+        (served(A, state="starting"), "ready", True),  # the record was here before the routes said so
+        (served(state="starting"), "starting", True),
+        (served(state="asleep", wakes=True), "asleep", True),
+        (served(state="asleep"), "asleep", False),
+        (served(state="failed", wakes=True), "failed", False),
+    ],
+)
+def test_how_a_model_is_and_whether_it_can_be_had(one: Served, state: str, had: bool) -> None:
+    assert (plan.condition(one, SINCE), plan.had(one, SINCE)) == (state, had)
+    cards = plan.model_list([one], SINCE).data
+    assert [(card.id, card.state) for card in cards] == ([("tiny", state)] if had else [])
 
 
-def test_one_that_failed_comes_last_until_it_shows_that_it_lives() -> None:
-    assert plan.candidates([A, B], "tiny", {B.record.nonce: 9}, {A.record.nonce: 101.0}) == (B, A)
-    assert plan.candidates([A, B], "tiny", {B.record.nonce: 9}, {A.record.nonce: 99.0}) == (A, B)
+@pytest.mark.parametrize(
+    ("one", "code", "source", "retry", "words"),
+    [
+        (served(A, state="ready"), None, "", None, ""),
+        (served(state="starting"), None, "", None, ""),
+        (served(state="starting", expected=400.0), None, "", None, ""),
+        (served(state="asleep", wakes=True), None, "", None, ""),
+        (served(SILENT, routed=False, state="ready"), "no_ready_replica", "gateway", 5, "stopped answering"),
+        (served(state="failed", reason="no GPU is free"), "model_failed", "scheduler", None, "no GPU is free"),
+        (served(state="asleep"), "model_asleep", "scheduler", None, "does not start one"),
+        (served(state="starting", expected=1000.5, reason="Priority"), "not_ready_yet", "scheduler", 891, "891 s (P"),
+        (served(A, state="starting", expected=1000.5), None, "", None, ""),
+    ],
+)  # fmt: skip
+def test_who_waits_and_who_is_told_to_come_again(
+    one: Served, code: str | None, source: str, retry: int | None, words: str
+) -> None:
+    refusal = plan.wait_or_refuse(one, PATIENCE)
+    if refusal is None:
+        assert code is None
+        return
+    assert (refusal.status, refusal.code, refusal.source, refusal.retry_after) == (503, code, source, retry)
+    assert words in refusal.message
 
 
-def test_models_are_listed_once() -> None:
-    assert [(card.id, card.created) for card in plan.model_list([A, B, C]).data] == [
+def test_models_are_listed_in_order() -> None:
+    other = Served("other", (Seat(replica("c", "other")),), known=50.0)
+    assert [(card.id, card.created) for card in plan.model_list([served(A), other], SINCE).data] == [
         ("other", 50),
         ("tiny", 50),
     ]
 
 
 def test_an_unknown_model_is_answered_with_those_there_are() -> None:
-    refusal = plan.no_replica("tinny", [A, C], [A, C])
+    refusal = plan.no_such("tinny", ["tiny", "other"])
     assert (refusal.status, refusal.code, refusal.param) == (404, "model_not_found", "model")
     assert refusal.message == (
         "The model 'tinny' does not exist. Did you mean 'tiny'? These models exist: other, tiny."
@@ -50,12 +96,13 @@ def test_an_unknown_model_is_answered_with_those_there_are() -> None:
 
 
 def test_nothing_is_served() -> None:
-    assert plan.no_replica("tiny", [], []).message.endswith("No model is being served.")
+    assert plan.no_such("tiny", []).message.endswith("No model is being served.")
 
 
-def test_a_model_whose_replicas_went_silent_is_not_unknown() -> None:
-    refusal = plan.no_replica("tiny", [A], [])
-    assert (refusal.status, refusal.code, refusal.retry_after) == (503, "no_ready_replica", 5)
+@pytest.mark.parametrize(("expected", "retry"), [(None, 30), (NOW + 77.1, 78), (NOW - 5, 5)])
+def test_who_waited_in_vain_learns_when_to_come_again(expected: float | None, retry: int) -> None:
+    refusal = plan.waited_in_vain(served(expected=expected), "tiny", NOW, 300.0)
+    assert (refusal.status, refusal.source, refusal.retry_after) == (503, "scheduler", retry)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,9 @@ class Jobs:
                     self.find(record.job_id)
             return False
 
-        with suppress(TimedOut):  # it lives, holds the job, and cannot write: a full disk is told of elsewhere
+        with suppress(
+            TimedOut
+        ):  # it lives, holds the job, and cannot write: a full disk is told of elsewhere
             wait_until(
                 written, what="slurmctld writing down the job", timeout=ACKNOWLEDGED_WITHIN, clock=self._clock
             )

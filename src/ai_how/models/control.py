@@ -87,9 +87,7 @@ class Models:
             self._convert(self.fetch(reference), target, python, precision)
         return Gguf(version.name, target, version.version)
 
-    def _convert(
-        self, folder: Path, target: Path, python: Callable[[], Path], precision: Precision
-    ) -> None:
+    def _convert(self, folder: Path, target: Path, python: Callable[[], Path], precision: Precision) -> None:
         convert(self._gate, python(), folder, target, precision=precision)
 
     def _folder(self, version: ModelVersion) -> Path:

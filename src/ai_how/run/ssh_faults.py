@@ -31,7 +31,11 @@ _FAULTS = (
         "its name stands for no address",
         "Look at clusters.hpc.existing.host in the site's file, and at your network.",
     ),
-    ("Connection refused", "nothing listens there", "Look at the host's name and port, and try `ssh {host}`."),
+    (
+        "Connection refused",
+        "nothing listens there",
+        "Look at the host's name and port, and try `ssh {host}`.",
+    ),
     (
         "timed out",
         "it does not answer: it is down, or the way there is barred",

@@ -33,6 +33,9 @@ def define(setting: Setting) -> Service:
         "token_digests": str(folder / "token-digests.json"),
         "tokens": str(layout.tokens),
         "ledger": str(layout.ledger),
+        "routes": str(layout.routes),
+        "demand": str(layout.demand),
+        "usage": str(layout.usage),
     }
     digest = hashlib.sha256(setting.secrets["gateway-token"].encode()).hexdigest()
     digests = {"version": "1.0", "tokens": [{"name": OWNER, "sha256": digest}]}

@@ -203,9 +203,7 @@ class Door:
 
     def engine_head(self, first: bytes, headers: Headers) -> bytes:
         """The head as the engine sees it: without the secret."""
-        kept = [
-            name + b": " + value for name, value in headers if self._keep or name != b"authorization"
-        ]
+        kept = [name + b": " + value for name, value in headers if self._keep or name != b"authorization"]
         return b"\r\n".join([first, *kept, b"", b""])
 
     def own_page(self, first: bytes) -> bytes | None:

@@ -46,13 +46,19 @@ def say(text: str) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--address-file", required=True, help="where to write host:port once the engine listens")
+    parser.add_argument(
+        "--address-file", required=True, help="where to write host:port once the engine listens"
+    )
     parser.add_argument("--listen", default="127.0.0.1", help="the address that clients reach")
     parser.add_argument("--loopback", action="store_true", help="make no network for the engine")
     parser.add_argument(
-        "--by-owner", action="store_true", help="the engine's processes are not children: know its socket by its user"
+        "--by-owner",
+        action="store_true",
+        help="the engine's processes are not children: know its socket by its user",
     )
-    parser.add_argument("--engine-secret", metavar="VARIABLE", help="give the engine the secret too, in this variable")
+    parser.add_argument(
+        "--engine-secret", metavar="VARIABLE", help="give the engine the secret too, in this variable"
+    )
     parser.add_argument("engine", nargs="+", help="the engine's command")
     return parser.parse_args()
 
@@ -70,7 +76,9 @@ def own_network() -> str:
             Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
         except OSError as error:
             say(f"the user is not mapped: {error.strerror}")
-            sys.exit(NOT_STARTED)  # half-way there is no way back: the launcher is told by --loopback to do without
+            sys.exit(
+                NOT_STARTED
+            )  # half-way there is no way back: the launcher is told by --loopback to do without
     with socket.socket() as probe:
         fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
     return ""
@@ -249,7 +257,9 @@ def main() -> int:
         own_network()
         say("the engine listens in a network of its own, which no other process of this node reaches")
     else:
-        say(f"the engine listens on loopback, which other users of this node reach: no network of its own ({why})")
+        say(
+            f"the engine listens on loopback, which other users of this node reach: no network of its own ({why})"
+        )
     status = asyncio.run(guard(asked, secret, listener))
     say(f"the engine ended with status {status} after {time.monotonic() - began:.0f} s")
     return status

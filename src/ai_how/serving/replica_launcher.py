@@ -128,7 +128,9 @@ class Replica:
                 step.reap(block=True)
             except EngineEnded as ended:
                 if ended.status:
-                    raise NotStarted(f"{command[0]} ended with status {ended.status}:\n{step.tail()}") from ended
+                    raise NotStarted(
+                        f"{command[0]} ended with status {ended.status}:\n{step.tail()}"
+                    ) from ended
         if self.launch["secret_variable"]:
             environment[self.launch["secret_variable"]] = self.secret
         self.address_file.unlink(missing_ok=True)
@@ -144,7 +146,9 @@ class Replica:
         self.address = (host, int(port))
         return True
 
-    def ask(self, path: str, secret: str, body: str = "", timeout: float = PROBE_SECONDS) -> tuple[int, bytes]:
+    def ask(
+        self, path: str, secret: str, body: str = "", timeout: float = PROBE_SECONDS
+    ) -> tuple[int, bytes]:
         """The engine's answer to a GET, or to a POST of ``body``; status 0 when there is none."""
         connection = http.client.HTTPConnection(*self.address, timeout=timeout)
         try:

@@ -63,7 +63,8 @@ class Target(Frozen):
     )
     model: str | None = Field(None, description="The served model's name; for kinds that ask one.")
     job: Resources | None = Field(
-        None, description="Run it in a Slurm job of these resources; here when left out. For kinds without an address."
+        None,
+        description="Run it in a Slurm job of these resources; here when left out. For kinds without an address.",
     )
 
     @model_validator(mode="after")
@@ -71,7 +72,9 @@ class Target(Frozen):
         if self.api in MODELS and not self.model:
             raise ValueError(f"a target of the api '{self.api}' needs 'model', the served model's name")
         if self.job is not None and self.api in ("http", *MODELS, "s3", "scheduler"):
-            raise ValueError(f"a target of the api '{self.api}' is no job: 'load.nodes' loads it from several nodes")
+            raise ValueError(
+                f"a target of the api '{self.api}' is no job: 'load.nodes' loads it from several nodes"
+            )
         if self.url is not None:
             if self.api not in ADDRESSED:
                 raise ValueError(f"a target of the api '{self.api}' has no address")

@@ -25,7 +25,9 @@ class Libvirt(Frozen):
 
 
 #: A host as ssh takes it: a name, an address, or an alias of the user's own configuration.
-HostName = Annotated[str, Shape(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}", "host: a name, an address or an alias of SSH")]
+HostName = Annotated[
+    str, Shape(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}", "host: a name, an address or an alias of SSH")
+]
 #: A jump host may have a user and a port, and there may be several, with commas between.
 JumpHost = Annotated[
     str, Shape(r"[A-Za-z0-9][A-Za-z0-9._@:,\[\]-]{0,252}", "jump host, such as user@gate.example.org")
@@ -40,7 +42,9 @@ CentresName = Annotated[str, Shape(r"[A-Za-z0-9][A-Za-z0-9_.,@+-]{0,127}", "name
 Feature = Annotated[
     str, Shape(r"[A-Za-z0-9(\[][A-Za-z0-9_.,&|*()\[\]-]{0,127}", "constraint of Slurm, such as a100 or a|b")
 ]
-ModuleName = Annotated[str, Shape(r"[A-Za-z0-9][A-Za-z0-9_.+/-]{0,127}", "module, such as env/release/2023.1")]
+ModuleName = Annotated[
+    str, Shape(r"[A-Za-z0-9][A-Za-z0-9_.+/-]{0,127}", "module, such as env/release/2023.1")
+]
 Bind = Annotated[
     str, Shape(r"/[\w.+@=/-]*(:/[\w.+@=/-]*(:(ro|rw))?)?", "bind path: /FROM, /FROM:/TO or /FROM:/TO:ro")
 ]
@@ -66,7 +70,9 @@ class ExistingJobs(Frozen):
     constraint: Feature | None = Field(None, description="Features that the nodes must have (--constraint).")
     reservation: CentresName | None = Field(None, description="Reservation that jobs run in.")
     modules: tuple[ModuleName, ...] = Field((), description="Environment modules that every job loads first.")
-    bind: tuple[Bind, ...] = Field((), description="Paths that an image sees besides the site's folder there.")
+    bind: tuple[Bind, ...] = Field(
+        (), description="Paths that an image sees besides the site's folder there."
+    )
     gpu: Annotated[str, Shape(r"[a-z0-9][a-z0-9_.]*", "type of GPU, such as a100")] | None = Field(
         None, description="What the GPUs are where Slurm's GRES has no types: gpu:4 and not gpu:a100:4."
     )
@@ -94,7 +100,8 @@ class Existing(Frozen):
         None, description="Configuration of SSH, by its path; ~/.ssh/config when left out."
     )
     folder: FarPath | None = Field(
-        None, description="Folder there that every node sees, for this site alone; ~/.ai-how/NAME when left out."
+        None,
+        description="Folder there that every node sees, for this site alone; ~/.ai-how/NAME when left out.",
     )
     commands: FarPath | None = Field(
         None, description="Folder of Slurm's commands there, where they are not on the PATH that SSH gives."
@@ -106,7 +113,8 @@ class Existing(Frozen):
         (), description="Runtime environments that are there already, each by a name of its own."
     )
     build: bool = Field(
-        False, description="Make the runtime environments that are missing there, with the cluster's own Python."
+        False,
+        description="Make the runtime environments that are missing there, with the cluster's own Python.",
     )
     poll_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
         5, description="How often Slurm there is asked about our jobs, at the most."

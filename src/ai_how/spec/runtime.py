@@ -13,7 +13,9 @@ _KINDS = ("venv", "image", "podman", "path")
 class ServingRuntime(Frozen):
     """One of: a kept virtual environment; an Apptainer image; a Podman image; modules and a path, or either."""
 
-    venv: str | None = Field(None, description="A kept virtual environment that AI-HOW builds, such as llama-cpp.")
+    venv: str | None = Field(
+        None, description="A kept virtual environment that AI-HOW builds, such as llama-cpp."
+    )
     image: str | None = Field(None, description="Path of an Apptainer image that holds the engine.")
     podman: str | None = Field(None, description="Name of a Podman image that holds the engine.")
     modules: tuple[str, ...] = Field((), description="Environment modules to load before.")
@@ -48,4 +50,6 @@ def parse_runtime(text: str) -> ServingRuntime:
     try:
         return ServingRuntime.model_validate(found)
     except ValueError as error:
-        raise UsageError(f"{text!r} names more than one runtime", todo="Name one, with modules or without.") from error
+        raise UsageError(
+            f"{text!r} names more than one runtime", todo="Name one, with modules or without."
+        ) from error

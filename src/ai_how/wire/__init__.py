@@ -11,9 +11,10 @@ from ai_how.wire.openai import (
     FaultSource,
     ModelCard,
     ModelList,
+    ModelState,
     ResponsesRequest,
 )
-from ai_how.wire.routes import Demand, ModelDemand, ModelRoute, ModelState, ReplicaRoute, Routes
+from ai_how.wire.routes import Demand, ModelDemand, ModelRoute, ReplicaRoute, Routes
 
 __all__ = [
     "MODEL_NAME",

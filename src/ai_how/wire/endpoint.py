@@ -34,7 +34,8 @@ class EndpointRecord(BaseModel):
     the record of a newer launcher.
 
     ``leaving``: Slurm has told the job that its end is near; what it serves still is served, and a replacement should
-    be on its way. ``load`` is what the engine's own metrics said at the heartbeat, where it has some.
+    be on its way. ``load`` is what the engine's own metrics said at the heartbeat, where it has some. ``slots`` is how
+    many requests the engine works on at once, where that is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -51,6 +52,7 @@ class EndpointRecord(BaseModel):
     heartbeat: float
     leaving: bool = False
     load: EngineLoad | None = None
+    slots: int | None = Field(default=None, ge=1)
 
     @property
     def record_file(self) -> str:

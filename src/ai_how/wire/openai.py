@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+#: How a model is: asked right now; on its way; with no replica until somebody asks; given up, with a reason.
+ModelState = Literal["ready", "starting", "asleep", "failed"]
 FaultSource = Literal["gateway", "scheduler", "engine"]
 
 
@@ -37,7 +39,11 @@ class ErrorEnvelope(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """One model that can be asked right now. ``created`` is when its oldest replica became ready."""
+    """One model that can be had. ``created`` is when its oldest replica became ready, 0 where there is none.
+
+    ``state`` is ours: ``ready`` is asked right now; a request for a model that is ``starting`` or ``asleep`` waits
+    until a replica is ready.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -45,6 +51,7 @@ class ModelCard(BaseModel):
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "ai-how"
+    state: ModelState = "ready"
 
 
 class ModelList(BaseModel):

@@ -12,9 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_how.wire.endpoint import MODEL_NAME
-
-#: How a model is: asked right now; on its way; with no replica until somebody asks; given up, with a reason.
-ModelState = Literal["ready", "starting", "asleep", "failed"]
+from ai_how.wire.openai import ModelState
 
 
 class _Wire(BaseModel):

@@ -73,7 +73,11 @@ class LlamaCpp:
         )  # fmt: skip
         variables = ("LLAMA_API_KEY",)
         argv = place.command(
-            "llama-server", words, binds=(str(request.path.parent),), variables=variables, gpu=request.devices > 0
+            "llama-server",
+            words,
+            binds=(str(request.path.parent),),
+            variables=variables,
+            gpu=request.devices > 0,
         )
         return Launch(
             argv=guarded(argv, place, engine_secret="LLAMA_API_KEY"),

@@ -71,9 +71,7 @@ class Place:
         return ("podman", "run", *kept, *devices, *shown, *named, "--entrypoint", name, image, *words)
 
 
-def place_of(
-    runtime: ServingRuntime | None, usual: str | None, ensure: Callable[[str], Path]
-) -> Place:
+def place_of(runtime: ServingRuntime | None, usual: str | None, ensure: Callable[[str], Path]) -> Place:
     """The place that a runtime means; without one, the kept environment ``usual``, or else what PATH holds.
 
     ``ensure`` gives the folder of a kept environment by its name, built now if need be. Raises :class:`UsageError` for
@@ -87,7 +85,9 @@ def place_of(
         return Place(runtime.python or place.python, "folder", place.at, runtime.modules)
     for what, given in (("image", runtime.image), ("path", runtime.path)):
         if given is not None and not given.startswith("/"):
-            raise UsageError(f"the {what} {given} is no absolute path", todo="Nodes work elsewhere: write it whole.")
+            raise UsageError(
+                f"the {what} {given} is no absolute path", todo="Nodes work elsewhere: write it whole."
+            )
     if runtime.image is not None:
         return Place(python, "apptainer", runtime.image, runtime.modules)
     if runtime.podman is not None:

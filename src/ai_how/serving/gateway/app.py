@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 from ai_how.errors import AiHowError
 from ai_how.run import Clock, SystemClock
@@ -13,26 +12,28 @@ from ai_how.security import TokenEntry
 from ai_how.serving.gateway import plan
 from ai_how.serving.gateway.access import Access, TokenAccess, bearer
 from ai_how.serving.gateway.accesslog import Sink, line, logged
-from ai_how.serving.gateway.dialect import OPENAI, compact, openai
+from ai_how.serving.gateway.desk import Desk
+from ai_how.serving.gateway.dialect import OPENAI, compact
 from ai_how.serving.gateway.endpoints import EndpointFolder, EndpointSource
 from ai_how.serving.gateway.exchange import ClientGone, Exchange
 from ai_how.serving.gateway.ledger import Ledger
-from ai_how.serving.gateway.metrics import CONTENT_TYPE, Gauge, Metrics
-from ai_how.serving.gateway.model import GatewayConfig, Refusal, Replica
-from ai_how.serving.gateway.ollama import ASKING, VERSION, ollama, running, tags
-from ai_how.serving.gateway.relay import JSON, Relay
+from ai_how.serving.gateway.metrics import CONTENT_TYPE, Metrics
+from ai_how.serving.gateway.model import GatewayConfig, Refusal
+from ai_how.serving.gateway.ollama import ASKING, VERSION, running, tags
+from ai_how.serving.gateway.routes import Directory, NoRoutes, RouteFile, RouteSource
 from ai_how.serving.gateway.upstream import Pool, Upstream
+from ai_how.wire import ModelList
 
 log = logging.getLogger("ai_how.gateway")
 
 # What nginx calls "client closed request": for the log only, nobody receives it.
 _CLIENT_GONE = 499
-# What is answered from the replicas that are ready, without asking any of them.
-_LISTS: dict[str, Callable[[Sequence[Replica]], bytes]] = {
-    "/v1/models": lambda ready: plan.model_list(ready).model_dump_json().encode(),
-    "/api/version": lambda ready: compact({"version": VERSION}),
-    "/api/tags": lambda ready: compact(tags(ready)),
-    "/api/ps": lambda ready: compact(running(ready)),
+# What is answered from what is known of the models, without asking any replica.
+_LISTS: dict[str, Callable[[ModelList], bytes]] = {
+    "/v1/models": lambda models: models.model_dump_json().encode(),
+    "/api/version": lambda models: compact({"version": VERSION}),
+    "/api/tags": lambda models: compact(tags(models.data)),
+    "/api/ps": lambda models: compact(running(models.data)),
 }
 _CARD = "/v1/models/"
 _METRICS = "/metrics"
@@ -51,7 +52,7 @@ class Gateway:
         config: GatewayConfig,
         *,
         access: Access,
-        endpoints: EndpointSource,
+        directory: Directory,
         upstream: Upstream,
         clock: Clock,
         access_log: Sink,
@@ -61,14 +62,18 @@ class Gateway:
         self._access_log = access_log
         self.metrics = metrics
         self._access = access
-        self._endpoints = endpoints
         self._clock = clock
-        self._relay = Relay(upstream, clock)
         self._ledger = Ledger(config.ledger, clock)
+        self._desk = Desk(config, directory, upstream, self._ledger, clock, metrics)
+
+    def start(self) -> None:
+        """Look at the routes, and tell of the load, from now on, asked or not. Belongs into a running loop."""
+        self._desk.start()
 
     async def close(self) -> None:
-        """Let go of the replicas."""
-        await self._relay.close()
+        """Let go of the replicas; what was counted is written down before this returns."""
+        await self._desk.close()
+        self._ledger.close()
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -106,7 +111,8 @@ class Gateway:
             return
         entry = self._authenticate(exchange)
         if exchange.path.startswith(_CARD) and exchange.method == "GET":
-            await self._card(exchange, entry)
+            card = self._desk.card(exchange, exchange.path.removeprefix(_CARD), entry)
+            await exchange.answer(200, card.model_dump_json().encode())
             return
         if method is None:
             known = ", ".join(f"{verb} {path}" for path, verb in _ROUTES.items())
@@ -116,12 +122,12 @@ class Gateway:
         if exchange.method != method:
             raise Refusal(405, f"Use {method}.", "invalid_request_error", "method_not_allowed")
         if exchange.path == _METRICS:
-            page = self.metrics.page(self._gauges(), entry.opens)
+            page = self.metrics.page(self._desk.gauges(), entry.opens)
             await exchange.answer(200, page, CONTENT_TYPE)
         elif listed := _LISTS.get(exchange.path):
-            await exchange.answer(200, listed(self._ready(entry)))
+            await exchange.answer(200, listed(self._desk.models(entry)))
         else:
-            await self._ask(exchange, entry)
+            await self._desk.ask(exchange, entry)
 
     def _authenticate(self, exchange: Exchange) -> TokenEntry:
         token = bearer(exchange.headers)
@@ -136,44 +142,6 @@ class Gateway:
             raise plan.spent(entry, stop)
         return entry
 
-    def _ready(self, entry: TokenEntry) -> tuple[Replica, ...]:
-        """The replicas that are ready and that the token opens."""
-        live = plan.ready(self._endpoints.replicas(), self._clock.now(), self._config.stale_after)
-        return tuple(replica for replica in live if entry.opens(replica.record.model))
-
-    def _judge(self, model: str, entry: TokenEntry, live: Sequence[Replica]) -> None:
-        """Raise the :class:`Refusal` of a model that cannot be asked, or not with this token."""
-        plan.check_name(model)
-        if not entry.opens(model):
-            # Before it is known whether there is such a model: that is not this token's to learn.
-            raise plan.not_allowed(model)
-        if not any(replica.record.model == model for replica in live):
-            raise plan.no_replica(model, self._endpoints.replicas(), live)
-
-    async def _card(self, exchange: Exchange, entry: TokenEntry) -> None:
-        live = self._ready(entry)
-        model = exchange.path.removeprefix(_CARD)
-        self._judge(model, entry, live)
-        exchange.model = model
-        card = next(card for card in plan.model_list(live).data if card.id == model)
-        await exchange.answer(200, card.model_dump_json().encode())
-
-    async def _ask(self, exchange: Exchange, entry: TokenEntry) -> None:
-        body = await exchange.body(self._config.body_limit)
-        live = self._ready(entry)
-        if exchange.path in OPENAI:
-            asked = openai(exchange.path, body)
-        else:
-            served = {replica.record.model for replica in live}
-            asked = ollama(exchange.path, body, served, self._clock)
-        self._judge(asked.model, entry, live)
-        exchange.model = asked.model
-        if asked.at_once is not None:
-            stream_type = asked.answering.stream_type if asked.stream else None
-            await exchange.answer(200, asked.at_once, stream_type or JSON)
-        else:
-            await exchange.while_connected(self._relay.pass_on(exchange, asked, live))
-
     def _note(self, exchange: Exchange) -> None:
         # Neither prompts nor answers, and no text of the client's but the name of a model that exists.
         ended = time.perf_counter()
@@ -183,14 +151,6 @@ class Gateway:
         self.metrics.note(exchange, ended)
         if path != "/healthz":  # probes come every few seconds and say nothing when all is well
             self._access_log(line(exchange, path, self._clock.now(), ended))
-
-    def _gauges(self) -> Iterator[Gauge]:
-        now, stale = self._clock.now(), self._config.stale_after
-        states: Counter[tuple[str, ...]] = Counter()
-        for replica in self._endpoints.replicas():
-            silent = now - replica.record.heartbeat > stale
-            states[replica.record.model, "silent" if silent else "ready"] += 1
-        yield Gauge("replicas", "Replicas with a record, by how they are.", ("model", "state"), states)
 
 
 def create_app(
@@ -205,10 +165,11 @@ def create_app(
 ) -> Gateway:
     """The gateway. What is not passed in is made as the configuration says."""
     clock = clock or SystemClock()
+    routes: RouteSource = RouteFile(config.routes, clock) if config.routes else NoRoutes()
     return Gateway(
         config,
         access=access or TokenAccess(config.token_digests, config.tokens),
-        endpoints=endpoints or EndpointFolder(config.endpoints, clock),
+        directory=Directory(endpoints or EndpointFolder(config.endpoints, clock), routes),
         upstream=upstream or Pool(answer_timeout=config.answer_timeout),
         clock=clock,
         access_log=access_log,

@@ -105,6 +105,7 @@ async def _serve(config: GatewayConfig, listener: socket.socket) -> None:
         loop.add_signal_handler(number, stop.set)
     lines = Writer(sys.stderr.fileno())
     gateway = create_app(config, access_log=lines)
+    gateway.start()
     async with serving(gateway, listener, config):
         await stop.wait()
     await gateway.close()

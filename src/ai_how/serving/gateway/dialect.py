@@ -7,8 +7,9 @@ API is translated, both ways, by a dialect of its own.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +17,12 @@ from ai_how.serving.gateway.model import Refusal
 from ai_how.wire import ChatRequest, CompletionRequest, EmbeddingsRequest, ResponsesRequest
 
 Request = TypeVar("Request", bound=BaseModel)
+
+# Of text in most languages; of pictures, whose bytes tell nothing, no more than this is thought to be read.
+_BYTES_A_TOKEN = 4
+_MOST_READ = 32_768
+# What is thought to be written where a request does not say.
+_WRITTEN = 256
 
 
 class Malformed(Exception):
@@ -26,10 +33,14 @@ class Answering(Protocol):
     """Puts one answer into the client's words.
 
     ``stream_type`` is the content type of a stream; None where nothing is translated and the engine's own stands.
+    ``breath`` is what may be sent of a stream while its first word is awaited, and means nothing to the client.
     """
 
     @property
     def stream_type(self) -> str | None: ...
+
+    @property
+    def breath(self) -> bytes: ...
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer. Raises :class:`Malformed`."""
@@ -52,6 +63,7 @@ class Unchanged:
     """OpenAI's answers, which need no translation."""
 
     stream_type = None
+    breath = b": waiting for a replica\n\n"
 
     def whole(self, body: bytes) -> bytes:
         return body
@@ -68,7 +80,11 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as replicas are asked it. With ``at_once``, that is the answer, and no replica is asked."""
+    """A request as replicas are asked it. With ``at_once``, that is the answer, and no replica is asked.
+
+    ``prompt`` is its messages, or its text; ``most`` the tokens that it wants written at most, where it says.
+    ``strips``: the engine is asked for its count of tokens at a stream's end, which the client did not ask for.
+    """
 
     model: str
     path: str
@@ -77,6 +93,21 @@ class Asked:
     stream: bool = False
     method: Literal["GET", "POST"] = "POST"
     at_once: bytes | None = None
+    #: With ``at_once``: whether a model without a replica is woken first.
+    wakes: bool = True
+    prompt: object = None
+    most: int | None = None
+    strips: bool = False
+
+    @property
+    def writes(self) -> int:
+        """An estimate of the tokens that will be written."""
+        return _WRITTEN if self.most is None else self.most
+
+    @property
+    def tokens(self) -> int:
+        """An estimate of the tokens that it will take, read and written."""
+        return min(len(self.body) // _BYTES_A_TOKEN, _MOST_READ) + self.writes
 
 
 #: OpenAI's paths that are asked of replicas, and what the gateway reads of each.
@@ -87,11 +118,54 @@ OPENAI: dict[str, type[ChatRequest | CompletionRequest | EmbeddingsRequest | Res
     "/v1/responses": ResponsesRequest,
 }
 
+# Where a stream ends with a count of tokens only when that was asked for.
+_COUNTED_WHEN_ASKED = ("/v1/chat/completions", "/v1/completions")
+_PROMPTS = {
+    "/v1/chat/completions": "messages",
+    "/v1/completions": "prompt",
+    "/v1/embeddings": "input",
+    "/v1/responses": "input",
+}
+
 
 def openai(path: str, body: bytes) -> Asked:
     """A request in OpenAI's words. Raises :class:`Refusal`."""
     request = parse(body, OPENAI[path])
-    return Asked(request.model, path, body, Unchanged(), stream=bool(getattr(request, "stream", False)))
+    extra: Mapping[str, Any] = request.model_extra or {}
+    stream = bool(getattr(request, "stream", False))
+    strips = stream and path in _COUNTED_WHEN_ASKED and not _asks_for_usage(extra.get("stream_options"))
+    return Asked(
+        request.model,
+        path,
+        with_usage(body, extra) if strips else body,
+        Unchanged(),
+        stream=stream,
+        prompt=getattr(request, _PROMPTS[path]),
+        most=0 if path == "/v1/embeddings" else _most(extra),
+        strips=strips,
+    )
+
+
+def _asks_for_usage(options: object) -> bool:
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def with_usage(body: bytes, extra: Mapping[str, Any]) -> bytes:
+    """A request for a stream that asks for the count of tokens at its end; all else stays as it was, byte by byte."""
+    if "stream_options" not in extra:
+        return b'{"stream_options":{"include_usage":true},' + body[body.index(b"{") + 1 :]
+    facts = json.loads(body)
+    options = facts["stream_options"]
+    facts["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return compact(facts)
+
+
+def _most(fields: Mapping[str, object]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
+        most = fields.get(name)
+        if isinstance(most, int) and most >= 0:
+            return most
+    return None
 
 
 def parse(body: bytes, kind: type[Request]) -> Request:

@@ -24,7 +24,10 @@ class GatewayConfig(BaseModel):
     Seconds: ``stale_after`` without a heartbeat a replica gets no requests; ``answer_timeout`` is the longest
     silence of an engine that is answering, ``client_timeout`` that of a client that is sending or taking;
     ``drain_timeout`` is how long answers may go on once the gateway is told to end.
-    ``body_limit`` is in bytes.
+    ``body_limit`` is in bytes. ``routes`` is the reconciler's file, ``demand`` its socket; without routes whoever has a
+    record is asked. A request waits ``wait_most`` seconds for a replica, with a sign of life on streams every
+    ``keep_alive`` seconds; ``queue_most`` requests may wait for a model, half of them one holder's.
+    ``usage`` is the database of what was used; without it nothing is written down.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +39,12 @@ class GatewayConfig(BaseModel):
     token_digests: Path
     tokens: Path | None = None
     ledger: Path | None = None
+    routes: Path | None = None
+    demand: Path | None = None
+    usage: Path | None = None
+    wait_most: float = Field(default=300.0, gt=0)
+    keep_alive: float = Field(default=5.0, gt=0)
+    queue_most: int = Field(default=4096, ge=1)
     stale_after: float = Field(default=30.0, gt=0)
     answer_timeout: float = Field(default=600.0, gt=0)
     client_timeout: float = Field(default=60.0, gt=0)

@@ -1,17 +1,21 @@
-"""Passes a request on to the replicas of a model, and the answer of the first that has one to the client."""
+"""Passes a request on to a replica of a model, and its answer to the client; to another one while nothing was sent."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections import Counter
-from collections.abc import Sequence
 
 from ai_how.run import Clock
 from ai_how.serving.gateway import plan
-from ai_how.serving.gateway.dialect import Answering, Asked, Malformed
+from ai_how.serving.gateway.balance import beginnings
+from ai_how.serving.gateway.counting import Count, Sieve, usage_of
+from ai_how.serving.gateway.dialect import Asked, Malformed
 from ai_how.serving.gateway.exchange import Exchange
-from ai_how.serving.gateway.model import Refusal, Replica
+from ai_how.serving.gateway.model import GatewayConfig, Refusal
+from ai_how.serving.gateway.room import Room, Ticket
+from ai_how.serving.gateway.routes import Directory
+from ai_how.serving.gateway.seats import NEVER, Seat, Served
 from ai_how.serving.gateway.upstream import Answer, Unreachable, Upstream
 
 log = logging.getLogger("ai_how.gateway")
@@ -19,89 +23,179 @@ log = logging.getLogger("ai_how.gateway")
 # More would let one request that kills its engine go round and kill them all.
 _TRIES = 3
 _BUSY_STATUSES = (502, 503)
+_EVENTS = "text/event-stream"
+_NO_BUFFER = (b"x-accel-buffering", b"no")
 JSON = "application/json"
 
 
 class Relay:
-    """Knows which replica holds how many requests, and which has failed of late."""
+    """Finds a replica for each request, if need be after waiting for one, and passes on what it says."""
 
-    def __init__(self, upstream: Upstream, clock: Clock) -> None:
+    def __init__(
+        self, config: GatewayConfig, upstream: Upstream, directory: Directory, room: Room, clock: Clock
+    ) -> None:
+        self._config = config
         self._upstream = upstream
+        self._directory = directory
+        self._room = room
         self._clock = clock
-        self._busy: Counter[str] = Counter()
-        self._failed: dict[str, float] = {}
 
     async def close(self) -> None:
         await self._upstream.close()
 
-    async def pass_on(self, exchange: Exchange, asked: Asked, live: Sequence[Replica]) -> None:
-        """Ask the replicas in turn until one answers. Raises :class:`Refusal` when none does."""
-        order = plan.candidates(live, asked.model, self._busy, self._failed)
-        tries = order[:_TRIES]
-        for replica in tries:
-            nonce = replica.record.nonce
-            exchange.job = str(replica.record.job_id)
-            self._busy[nonce] += 1
-            try:
-                async with self._upstream.ask(replica, asked.path, asked.body, asked.method) as answer:
-                    await _send(exchange, answer, asked)
-                self._failed.pop(nonce, None)
-                return
-            except Unreachable as error:
-                log.warning("request=%s job=%s gave no answer: %s", exchange.request_id, exchange.job, error)
-                self._failed[nonce] = self._clock.now()
-            finally:
-                self._busy[nonce] -= 1
-                self._busy += Counter()  # forget those at zero
-        raise plan.all_failed(asked.model, len(tries))
+    async def pass_on(
+        self, exchange: Exchange, asked: Asked, served: Served, holder: str, count: Count
+    ) -> None:
+        """Ask replicas until one answers, and send its answer. Raises :class:`Refusal` while nothing was sent."""
+        reply = Reply(exchange, asked, count)
+        ticket = self._ticket(asked, served, holder)
+        try:
+            while not await self._try(reply, ticket, served):
+                if len(ticket.tried) >= _TRIES:
+                    raise plan.all_failed(asked.model, len(ticket.tried))
+                served = self._directory.models().get(asked.model, served)
+        except Refusal as refusal:
+            await reply.refuse(refusal)
+
+    async def wake(self, exchange: Exchange, asked: Asked, served: Served, holder: str) -> None:
+        """Wait until the model has a replica. Raises :class:`Refusal`."""
+        ticket = self._ticket(asked, served, holder)
+        silent = Reply(exchange, asked, Count(0))
+        seat = self._room.take(ticket, served) or await self._wait(silent, ticket, breathes=False)
+        self._room.release(seat, ticket)
+
+    def _ticket(self, asked: Asked, served: Served, holder: str) -> Ticket:
+        # Where there is one replica, nothing is to be chosen by the prompt.
+        found = () if len(served.seats) == 1 else beginnings(asked.prompt)
+        return Ticket(asked.model, holder, asked.tokens, found, self._clock.now() + self._config.wait_most)
+
+    async def _try(self, reply: Reply, ticket: Ticket, served: Served) -> bool:
+        """Ask one replica. False when it gave no answer, and another may be asked."""
+        exchange, asked = reply.exchange, reply.asked
+        seat = self._room.take(ticket, served) or await self._wait(reply, ticket, breathes=asked.stream)
+        replica = seat.replica
+        exchange.job = str(replica.record.job_id)
+        try:
+            async with self._upstream.ask(replica, asked.path, asked.body, asked.method) as answer:
+                await reply.send(answer)
+            seat.failed = NEVER
+            return True
+        except Unreachable as error:
+            log.warning("request=%s job=%s gave no answer: %s", exchange.request_id, exchange.job, error)
+            self._room.failed(seat, ticket)
+            reply.count.began = False
+            return False
+        finally:
+            self._room.release(seat, ticket)
+
+    async def _wait(self, reply: Reply, ticket: Ticket, *, breathes: bool) -> Seat:
+        """A seat, when there is one. Raises :class:`Refusal` when there will be none in time."""
+        self._room.enter(ticket)
+        began = self._clock.now()
+        try:
+            while (left := ticket.until - self._clock.now()) > 0:
+                given = ticket.given
+                assert given is not None
+                await asyncio.wait((given,), timeout=min(left, self._config.keep_alive))
+                if given.done():
+                    ticket.given = None
+                    return given.result()
+                if breathes:
+                    await reply.breathe()
+        finally:
+            self._room.leave(ticket)
+        now, served = self._clock.now(), self._directory.models().get(ticket.model)
+        raise plan.waited_in_vain(served, ticket.model, now, now - began)
 
 
-async def _send(exchange: Exchange, answer: Answer, asked: Asked) -> None:
-    """Send the engine's answer. Raises :class:`Unreachable` only while nothing was sent yet."""
-    if answer.status in _BUSY_STATUSES:
-        raise Unreachable(f"status {answer.status}")
-    if answer.status >= 400:
-        raise _engine_refusal(answer.status, await answer.read())
-    if asked.stream:
-        await _stream(exchange, answer, asked.answering)
-        return
-    try:
-        body = asked.answering.whole(await answer.read())
-    except Malformed as error:
-        raise _malformed(exchange, error) from error
-    await exchange.answer(answer.status, body, JSON if asked.answering.stream_type else answer.content_type)
+class Reply:
+    """The answer to one request, on its way to the client."""
 
+    def __init__(self, exchange: Exchange, asked: Asked, count: Count) -> None:
+        self.exchange = exchange
+        self.asked = asked
+        self.count = count
+        self._begun = False
 
-async def _stream(exchange: Exchange, answer: Answer, answering: Answering) -> None:
-    content_type = answering.stream_type or answer.content_type
-    no_buffer = (b"x-accel-buffering", b"no")
-    begun = False
-    try:
-        async for chunk in answer.chunks:
-            if not begun:
-                # Headers wait for the first chunk: until then another replica can still take over.
-                await exchange.begin(answer.status, content_type, (no_buffer,))
-                begun = True
-            if piece := answering.piece(chunk):
-                await exchange.write(piece)
-        last = answering.end()
-    except Unreachable as error:
-        if not begun:
-            raise
-        log.warning("request=%s job=%s broke off: %s", exchange.request_id, exchange.job, error)
-        last = answering.broken(
-            Refusal(502, "The engine broke off.", "upstream_error", "replica_broke_off", source="engine")
+    async def _begin(self, status: int, content_type: str) -> None:
+        if not self._begun:
+            self._begun = True
+            await self.exchange.begin(status, content_type, (_NO_BUFFER,))
+
+    async def breathe(self) -> None:
+        """Show a client that streams that it is not forgotten."""
+        answering = self.asked.answering
+        await self._begin(200, answering.stream_type or _EVENTS)
+        await self.exchange.write(answering.breath)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Tell what went wrong: as the stream's last event where one has begun, otherwise by raising it."""
+        if not self._begun:
+            raise refusal
+        log.warning("request=%s code=%s after the stream had begun", self.exchange.request_id, refusal.code)
+        self.count.failed = True
+        await self.exchange.write(self.asked.answering.broken(refusal), more=False)
+
+    async def send(self, answer: Answer) -> None:
+        """Send the engine's answer. Raises :class:`Unreachable` only while nothing of an engine's was sent."""
+        if answer.status in _BUSY_STATUSES:
+            raise Unreachable(f"status {answer.status}")
+        if answer.status >= 400:
+            raise _engine_refusal(answer.status, await answer.read())
+        self.count.began = True
+        if self.asked.stream:
+            await self._stream(answer)
+            return
+        answering = self.asked.answering
+        found = await answer.read()
+        if usage := usage_of(found):
+            self.count.take(usage)
+        try:
+            body = answering.whole(found)
+        except Malformed as error:
+            raise self._malformed(error) from error
+        await self.exchange.answer(
+            answer.status, body, JSON if answering.stream_type else answer.content_type
         )
-    except Malformed as error:
-        last = answering.broken(_malformed(exchange, error))
-    if not begun:
-        await exchange.begin(answer.status, content_type)
-    await exchange.write(last, more=False)
 
+    async def _stream(self, answer: Answer) -> None:
+        answering, exchange = self.asked.answering, self.exchange
+        sieve = Sieve(self.count, strips=self.asked.strips)
+        content_type = answering.stream_type or answer.content_type
+        said = False
+        try:
+            async for chunk in answer.chunks:
+                if not said:
+                    # Headers wait for the first chunk: until then another replica can still take over.
+                    await self._begin(answer.status, content_type)
+                    said = True
+                if piece := answering.piece(sieve.feed(chunk)):
+                    await exchange.write(piece)
+            last = answering.piece(rest) if (rest := sieve.rest()) else b""
+            last += answering.end()
+        except Unreachable as error:
+            if not said:
+                raise
+            log.warning("request=%s job=%s broke off: %s", exchange.request_id, exchange.job, error)
+            last = self._broken(
+                Refusal(502, "The engine broke off.", "upstream_error", "replica_broke_off", source="engine")
+            )
+        except Malformed as error:
+            last = self._broken(self._malformed(error))
+        await self._begin(answer.status, content_type)
+        await exchange.write(last, more=False)
 
-def _malformed(exchange: Exchange, error: Malformed) -> Refusal:
-    log.warning("request=%s job=%s answered badly: %s", exchange.request_id, exchange.job, error)
-    return Refusal(502, f"The engine sent {error}.", "upstream_error", "replica_malformed", source="engine")
+    def _broken(self, refusal: Refusal) -> bytes:
+        self.count.failed = True
+        return self.asked.answering.broken(refusal)
+
+    def _malformed(self, error: Malformed) -> Refusal:
+        exchange = self.exchange
+        self.count.failed = True
+        log.warning("request=%s job=%s answered badly: %s", exchange.request_id, exchange.job, error)
+        return Refusal(
+            502, f"The engine sent {error}.", "upstream_error", "replica_malformed", source="engine"
+        )
 
 
 def _engine_refusal(status: int, body: bytes) -> Refusal:

@@ -26,6 +26,8 @@ class _Answer(ABC):
     """What whole answers and streams of chat and generate have in common."""
 
     stream_type = NDJSON
+    # Blanks before the JSON of the first line: every client reads over them, while an empty line stops some.
+    breath = b" "
 
     def __init__(self, model: str, clock: Clock) -> None:
         self._model = model
@@ -50,7 +52,7 @@ class _Answer(ABC):
         try:
             choice = answer["choices"][0]
             said = choice.get("message") or {"content": choice.get("text")}
-            text, thinking = said.get("content") or "", said.get("reasoning_content") or ""
+            text, thinking = said.get("content") or "", _thinking(said)
             calls = [_call(one["function"]) for one in said.get("tool_calls") or ()]
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise Malformed("an answer without a choice") from error
@@ -94,7 +96,7 @@ class _Answer(ABC):
         said = choice.get("delta") or {"content": choice.get("text")}
         self._gather(said.get("tool_calls") or ())
         lines = b""
-        text, thinking = said.get("content") or "", said.get("reasoning_content") or ""
+        text, thinking = said.get("content") or "", _thinking(said)
         if text or thinking:
             lines += self._line(self._say(text, thinking, []), done=False)
         if choice.get("finish_reason"):
@@ -156,6 +158,7 @@ class _Whole:
     """An answer that never streams."""
 
     stream_type = NDJSON
+    breath = b" "
 
     def piece(self, chunk: bytes) -> bytes:
         raise Malformed("a stream where none was asked for")
@@ -244,6 +247,11 @@ def details() -> Facts:
         "parameter_size": "",
         "quantization_level": "",
     }
+
+
+def _thinking(said: Mapping[str, Any]) -> str:
+    """llama.cpp calls it ``reasoning_content``, Ollama ``reasoning``; vLLM has had both."""
+    return said.get("reasoning_content") or said.get("reasoning") or ""
 
 
 def _object(body: bytes) -> Facts:

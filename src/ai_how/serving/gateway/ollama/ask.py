@@ -69,7 +69,7 @@ def _chat(body: bytes, served: Container[str], clock: Clock) -> Asked:
     if request.tools:
         asked["tools"] = request.tools
     asked |= _settings(request)
-    return Asked(model, CHAT, compact(asked), answering, stream=request.streams)
+    return _asking(model, CHAT, asked, answering)
 
 
 def _generate(body: bytes, served: Container[str], clock: Clock) -> Asked:
@@ -88,12 +88,24 @@ def _generate(body: bytes, served: Container[str], clock: Clock) -> Asked:
         return Asked(model, CHAT, b"", answering, stream=request.streams, at_once=answering.loaded())
     if request.raw:
         asked = {"model": model, "prompt": request.prompt, **_settings(request)}
-        return Asked(model, COMPLETIONS, compact(asked), answering, stream=request.streams)
+        return _asking(model, COMPLETIONS, asked, answering)
     said = [OllamaMessage(role="user", content=request.prompt, images=request.images)]
     if request.system:
         said.insert(0, OllamaMessage(role="system", content=request.system))
     asked = {"model": model, "messages": _messages(said), **_settings(request)}
-    return Asked(model, CHAT, compact(asked), answering, stream=request.streams)
+    return _asking(model, CHAT, asked, answering)
+
+
+def _asking(model: str, path: str, asked: Mapping[str, Any], answering: Chat | Generate) -> Asked:
+    return Asked(
+        model,
+        path,
+        compact(asked),
+        answering,
+        stream=asked.get("stream", False),
+        prompt=asked.get("messages") or asked.get("prompt"),
+        most=asked.get("max_tokens"),
+    )
 
 
 def _embed(body: bytes, served: Container[str], clock: Clock) -> Asked:
@@ -102,19 +114,19 @@ def _embed(body: bytes, served: Container[str], clock: Clock) -> Asked:
     asked: dict[str, Any] = {"model": model, "input": request.input}
     if request.dimensions:
         asked["dimensions"] = request.dimensions
-    return Asked(model, EMBEDDINGS, compact(asked), Embedded(request.model, clock))
+    return Asked(model, EMBEDDINGS, compact(asked), Embedded(request.model, clock), most=0)
 
 
 def _embeddings(body: bytes, served: Container[str], clock: Clock) -> Asked:
     request = parse(body, OllamaEmbeddings)
     model = _name(request, served)
     asked = compact({"model": model, "input": request.prompt})
-    return Asked(model, EMBEDDINGS, asked, Embedded(request.model, clock, single=True))
+    return Asked(model, EMBEDDINGS, asked, Embedded(request.model, clock, single=True), most=0)
 
 
 def _show(body: bytes, served: Container[str], clock: Clock) -> Asked:
     model = _name(parse(body, OllamaRequest), served)
-    return Asked(model, MODELS, b"", Shown(model), method="GET")
+    return Asked(model, MODELS, b"", Shown(model), method="GET", most=0)
 
 
 def _pull(body: bytes, served: Container[str], clock: Clock) -> Asked:
@@ -127,6 +139,7 @@ def _pull(body: bytes, served: Container[str], clock: Clock) -> Asked:
         answering,
         stream=request.stream is not False,
         at_once=answering.whole(b""),
+        wakes=False,
     )
 
 
