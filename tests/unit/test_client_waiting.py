@@ -126,6 +126,20 @@ def test_its_patience_ends() -> None:
         plan.pause(WAKING, 60.0, Patience(60))
 
 
+def test_a_connection_is_lost_since_it_broke_not_since_the_question_was_asked() -> None:
+    tries = plan.Tries(Patience(600, reconnect=30), 0.0)
+    assert tries.pause(CUT_OFF, 300.0) == 0.5, "the question had been waiting for a model that wakes"
+    tries.again(300.5)
+    assert tries.pause(CUT_OFF, 301.0) == 0.5
+    tries.again(329.9)
+    with pytest.raises(NoAnswer):
+        tries.pause(CUT_OFF, 330.0)
+    tries.again(331.0)
+    assert tries.pause(CUT_OFF, 400.0) == 0.5, "somebody held it for a minute"
+    tries.again(400.5)
+    assert tries.pause(WAKING, 401.0) == 7.0
+
+
 # --- both clients -------------------------------------------------------------------------------------
 
 
@@ -170,6 +184,11 @@ def test_a_gateway_out_of_reach_is_asked_again_while_its_tunnel_comes_back() -> 
     assert list(site.chat("tiny", "hi", stream=True)) == ["a"] and len(asked) == 3
     with pytest.raises(NoAnswer):
         client(scripted(httpx.ConnectError("refused"))[0]).chat("tiny", "hi")
+
+
+def test_silence_is_a_time_out() -> None:
+    with pytest.raises(TimedOut, match="nothing was heard for 600 s"):
+        client(scripted(httpx.ReadTimeout("slow"))[0], Patience(reconnect=30)).wake("tiny")
 
 
 def test_a_refusal_carries_its_facts() -> None:

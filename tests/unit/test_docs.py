@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ai_how import errors
+import ai_how
+from ai_how import client, errors, langchain
 from ai_how.cli import COMMANDS
 from ai_how.host.recorded import InventoryFile, parse_inventory
 from ai_how.run import Command, LocalGate
@@ -233,6 +234,13 @@ def test_every_variable_of_ours_is_documented() -> None:
     sources = [ROOT / "ai-how", *(ROOT / "src").rglob("*.py")]
     used = {name for file in sources for name in re.findall(r"\bAI_HOW_[A-Z_]+\b", file.read_text())}
     assert used == set(re.findall(r"`(AI_HOW_[A-Z_]+)`", page))
+
+
+def test_every_name_for_python_is_in_its_reference() -> None:
+    page = (DOCS / "reference" / "python-api.md").read_text()
+    named = set(re.findall(r"^::: ai_how[\w.]*\.(\w+)$", page, re.MULTILINE))
+    private = {"Messages"}  # a name for a type, told where it is used
+    assert named >= {*client.__all__, *langchain.__all__, *ai_how.__all__} - private - {"__version__"}
 
 
 def test_every_service_is_documented() -> None:

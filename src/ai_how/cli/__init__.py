@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "ps": "list the replicas",
         "stop": "stop serving a model",
         "chat": "talk to a served model",
+        "connect": "have a model ready, and give clients what they need to ask it",
         "token": "make, list and end tokens that open the gateway",
     },
     "measuring": {

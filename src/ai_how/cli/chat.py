@@ -1,64 +1,125 @@
-"""Talk to a served model: one question, or a conversation when none is given."""
+"""Talk to a served model: one question, or a conversation when none is given.
+
+In a conversation Ctrl-C ends an answer that has gone on long enough, /new begins anew, and Ctrl-D ends. Where no
+terminal is, each line of the input is something said; with --json each answer is one line of JSON.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from ai_how.cli.output import err, json_argument, print_json, site_arguments, site_of
+from ai_how.cli.output import err, json_argument, print_error, print_json
+from ai_how.cli.reaching import Waiting, client_of, door_of, gateway_arguments
+from ai_how.errors import AiHowError
 
 if TYPE_CHECKING:
-    from ai_how.client import SiteClient
+    from ai_how.client import Conversation
+
+HELP = "/new begins anew, /help shows this; Ctrl-C ends an answer, Ctrl-D the conversation."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", help="the served model's name")
     parser.add_argument("question", nargs="?", help="what to ask; without it, a conversation")
+    parser.add_argument("--system", help="what the model is told before everything else")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is the same answer each time")
-    site_arguments(parser)
+    parser.add_argument(
+        "--max-tokens", type=int, help="the longest answer, in tokens (default: the engine's)"
+    )
+    parser.add_argument("--timeout", type=float, default=600, help="seconds to wait for a model that wakes")
+    gateway_arguments(parser)
     json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ai_how.client import SiteClient
-
-    site = site_of(args)
-    with SiteClient(site.gateway_url, site.gateway_token) as client:
+    door = door_of(args, notify=lambda text: err.print(f"[dim]{text}[/]"))
+    with Waiting(args.model) as waiting, client_of(door, timeout=args.timeout, waiting=waiting) as client:
+        talk = client.chat(args.model, **_options(args))
         if args.question is not None:
-            if args.json:
-                answer = client.chat(args.model, [_user(args.question)], temperature=args.temperature)
-                print_json({"model": args.model, "asked": args.question, "answered": answer.text})
-            else:
-                _answer(client, args, [_user(args.question)])
+            _once(talk, args, waiting)
             return 0
-        if sys.stdin.isatty():
-            err.print("[dim]An empty line or Ctrl-D ends the conversation.[/]")
-        _converse(client, args)
+        client.wake(args.model)
+        waiting.end()
+        _converse(talk, args)
     return 0
 
 
-def _converse(client: SiteClient, args: argparse.Namespace) -> None:
-    messages: list[dict[str, str]] = []
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    told = {"temperature": args.temperature, "max_tokens": args.max_tokens, "system": args.system}
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _once(talk: Conversation, args: argparse.Namespace, waiting: Waiting) -> None:
+    if args.json:
+        answer = talk.say(args.question)
+        waiting.end()
+        print_json(_facts(args.model, args.question, answer.text))
+    else:
+        _answer(talk, args.question, waiting)
+
+
+def _converse(talk: Conversation, args: argparse.Namespace) -> None:
+    by_hand = sys.stdin.isatty()
+    if by_hand:
+        with suppress(ImportError):
+            import readline  # noqa: F401 - input() then edits the line and remembers the former ones
+        err.print(f"[dim]{args.model} listens. {HELP}[/]")
     while True:
         try:
-            question = input("> " if sys.stdin.isatty() else "")
+            text = input("> " if by_hand else "").strip()
         except EOFError:
+            if by_hand:
+                print()
             return
-        if not question.strip():
-            return
-        messages.append(_user(question))
-        messages.append({"role": "assistant", "content": _answer(client, args, messages)})
+        except KeyboardInterrupt:
+            if not by_hand:
+                raise
+            err.print("\n[dim]Ctrl-D ends the conversation.[/]")
+            continue
+        if by_hand and text.startswith("/"):
+            _order(talk, text)
+        elif text:
+            _turn(talk, text, args, by_hand)
 
 
-def _answer(client: SiteClient, args: argparse.Namespace, messages: list[dict[str, str]]) -> str:
-    pieces = []
-    for piece in client.chat(args.model, messages, stream=True, temperature=args.temperature):
-        pieces.append(piece)
+def _order(talk: Conversation, text: str) -> None:
+    if text == "/new":
+        talk.forget()
+        err.print("[dim]What was said is forgotten.[/]")
+    else:
+        err.print(f"[dim]{HELP}[/]")
+
+
+def _turn(talk: Conversation, text: str, args: argparse.Namespace, by_hand: bool) -> None:
+    try:
+        with Waiting(args.model) as waiting:
+            if args.json:
+                print(json.dumps(_facts(args.model, text, talk.say(text).text)), flush=True)
+            else:
+                _answer(talk, text, waiting)
+    except KeyboardInterrupt:
+        if not by_hand:
+            raise
+        print()
+    except AiHowError as error:
+        # Somebody who talks may try again; a script may not go on as if nothing had been.
+        if not by_hand:
+            raise
+        print_error(error)
+
+
+def _answer(talk: Conversation, text: str, waiting: Waiting) -> None:
+    for piece in talk.stream(text):
+        waiting.end()
         print(piece, end="", flush=True)
+    waiting.end()
     print()
-    return "".join(pieces)
 
 
-def _user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
+def _facts(model: str, asked: str, answered: str) -> dict[str, str]:
+    return {"model": model, "asked": asked, "answered": answered}

@@ -157,14 +157,15 @@ class AsyncSiteClient:
     async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
         """Ask, and ask again as long as that is of use; nothing of an answer has come until then."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        tries = plan.Tries(self.settings.patience, loop.time())
         while True:
             try:
                 return await once()
             except AiHowError as error:
-                seconds = plan.pause(error, loop.time() - began, self.settings.patience)
+                seconds = tries.pause(error, loop.time())
                 self.settings.on_wait(error, seconds)
                 await self._sleep(seconds)
+                tries.again(loop.time())
 
     async def _open(self, ask: Ask) -> httpx.Response:
         """The answer, once its head is here and says that all is well; whoever gets it closes it."""

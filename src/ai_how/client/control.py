@@ -157,15 +157,15 @@ class SiteClient:
 
     def _patiently(self, once: Callable[[], T]) -> T:
         """Ask, and ask again as long as that is of use; nothing of an answer has come until then."""
-        began = self._clock.monotonic()
+        tries = plan.Tries(self.settings.patience, self._clock.monotonic())
         while True:
             try:
                 return once()
             except AiHowError as error:
-                waited = self._clock.monotonic() - began
-                seconds = plan.pause(error, waited, self.settings.patience)
+                seconds = tries.pause(error, self._clock.monotonic())
                 self.settings.on_wait(error, seconds)
                 self._clock.sleep(seconds)
+                tries.again(self._clock.monotonic())
 
     def _open(self, ask: Ask) -> httpx.Response:
         """The answer, once its head is here and says that all is well; whoever gets it closes it."""

@@ -11,6 +11,8 @@ from ai_how.errors import AiHowError, TimedOut
 _PASSING = (502, 503)
 #: Seconds between two tries to reach a gateway whose tunnel is being opened anew.
 _KNOCK = 0.5
+#: A try that lasted longer had reached somebody; connecting alone takes at most five seconds.
+_HELD = 6.0
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,31 @@ class Patience:
     reconnect: float = 0.0
 
 
+class Tries:
+    """One question, asked until it is answered: when it was asked first, and since when nobody has been there."""
+
+    def __init__(self, patience: Patience, now: float) -> None:
+        self._patience = patience
+        self._began = self._asked = now
+        self._lost: float | None = None
+
+    def again(self, now: float) -> None:
+        """It is asked once more at ``now``, a monotonic time in seconds."""
+        self._asked = now
+
+    def pause(self, error: AiHowError, now: float) -> float:
+        """Seconds to wait after ``error`` came at ``now``. Raises like :func:`pause`."""
+        if not isinstance(error, NoAnswer):
+            self._lost = None
+            return pause(error, now - self._began, self._patience)
+        if self._lost is None or now - self._asked > _HELD:
+            # Somebody held the connection: it is lost since now, however long the question has been waiting.
+            self._lost = now
+        return pause(error, now - self._lost, self._patience)
+
+
 def pause(error: AiHowError, waited: float, patience: Patience) -> float:
-    """Seconds to wait before asking again, ``waited`` seconds after the first try.
+    """Seconds to wait before asking again; ``waited`` are the seconds since the wait began.
 
     Raises ``error`` itself when asking again is of no use, and :class:`TimedOut` when the patience is at its end.
     """

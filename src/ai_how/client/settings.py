@@ -14,7 +14,7 @@ from ai_how.client import parse
 from ai_how.client.model import NoAnswer
 from ai_how.client.plan import Patience
 from ai_how.client.render import Ask
-from ai_how.errors import AiHowError
+from ai_how.errors import AiHowError, TimedOut
 
 #: Told what is waited for, and for how many seconds until the next try.
 OnWait = Callable[[AiHowError, float], None]
@@ -59,13 +59,25 @@ class Settings:
             "headers": {"authorization": f"Bearer {self.token}"},
             "trust_env": False,  # the gateway is on loopback or behind a tunnel: no proxy leads there
             "timeout": httpx.Timeout(self.timeout, connect=5.0),
-            "verify": ssl.create_default_context(cafile=self.ca) if self.ca else True,
+            # Nothing to verify without TLS, and no need to read the system's certificates then.
+            "verify": self._verify(),
         }
+
+    def _verify(self) -> ssl.SSLContext | bool:
+        if not self.url.startswith("https:"):
+            return False
+        return ssl.create_default_context(cafile=self.ca) if self.ca else True
 
     def refusal(self, response: httpx.Response, body: bytes) -> AiHowError:
         return parse.refusal(response.status_code, body, self.url, response.headers)
 
-    def no_answer(self, error: httpx.TransportError, *, begun: bool = False) -> NoAnswer:
+    def no_answer(self, error: httpx.TransportError, *, begun: bool = False) -> AiHowError:
+        if isinstance(error, httpx.ReadTimeout):
+            return TimedOut(
+                f"nothing was heard for {self.timeout:g} s",
+                where=self.url,
+                todo="`ai-how ps` shows how the replicas are.",
+            )
         # Of httpx's errors the text tells no header and no body: the token cannot be in it.
         return NoAnswer(self.url, f"{type(error).__name__}: {error}", begun=begun)
 

@@ -1,0 +1,168 @@
+"""From Python to a site's gateway: where it is, what opens it, and the tunnel to it where there must be one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ai_how.client import AsyncSiteClient, Patience, SiteClient
+from ai_how.client.settings import OnWait
+from ai_how.errors import UsageError
+
+URL_VARIABLE, TOKEN_VARIABLE = "AI_HOW_URL", "AI_HOW_TOKEN"
+#: What :func:`connect` takes besides the file.
+CONNECTING = frozenset(
+    {"root", "url", "token", "via", "program", "ssh_config", "ca", "timeout", "patience", "on_wait"}
+)
+#: Seconds that a client goes on asking while its tunnel is made anew.
+RECONNECT = 60.0
+
+
+@dataclass(frozen=True)
+class Door:
+    """A gateway that can be asked from here. ``close`` ends the tunnel, where there is one."""
+
+    url: str
+    token: str = field(repr=False)
+    ca: Path | None = None
+    via: str | None = None
+    close: Callable[[], None] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What OpenAI's, Ollama's and our own clients read. Holds the token."""
+        trusted = {"SSL_CERT_FILE": str(self.ca)} if self.ca else {}
+        return {
+            "OPENAI_BASE_URL": f"{self.url}/v1",
+            "OPENAI_API_KEY": self.token,
+            "OLLAMA_HOST": self.url,
+            "OLLAMA_API_KEY": self.token,
+            URL_VARIABLE: self.url,
+            TOKEN_VARIABLE: self.token,
+            "NO_PROXY": "127.0.0.1,localhost,::1",
+            **trusted,
+        }
+
+    def patience(self, asked: Patience | None) -> Patience:
+        """Behind a tunnel a gateway out of reach is asked again while the tunnel comes back."""
+        return asked or Patience(reconnect=RECONNECT if self.via else 0.0)
+
+
+def connect(
+    file: str | Path | None = None,
+    *,
+    root: str | Path | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    via: str | None = None,
+    program: str = "ai-how",
+    ssh_config: str | Path | None = None,
+    ca: str | Path | None = None,
+    timeout: float = 600.0,
+    patience: Patience | None = None,
+    on_wait: OnWait | None = None,
+) -> SiteClient:
+    """A client of the site that ``file`` describes (default: ``$AI_HOW_FILE`` or ``./cluster.yaml``).
+
+    With ``url`` and ``token`` the gateway is there, and no file is read; ``AI_HOW_URL`` and ``AI_HOW_TOKEN`` in the
+    environment say the same, and ``ai-how connect`` sets them. With ``via``, a host that ``ssh`` knows, the gateway is
+    on that machine, and a tunnel leads to it: ``url`` is its address there, or else ``file`` is a path there, and
+    ``program`` is asked. ``ssh_config`` is another configuration of ssh than the user's own.
+
+    ``timeout`` is the longest silence of an answer, in seconds; ``patience`` how long a model is waited for that wakes,
+    of which ``on_wait`` is told; ``ca`` the certificate by which a gateway with TLS is known.
+
+    Raises :class:`NotFound` without such a file, :class:`UsageError` for a site that was never up or without a token,
+    :class:`CouldNotTell` when the other machine cannot be reached.
+    """
+    door = find(file, root=root, url=url, token=token, via=via, program=program, ssh_config=ssh_config, ca=ca)
+    return SiteClient(
+        door.url, door.token, ca=door.ca, timeout=timeout, patience=door.patience(patience), on_wait=on_wait,
+        on_close=door.close,
+    )  # fmt: skip
+
+
+def connect_async(
+    file: str | Path | None = None,
+    *,
+    root: str | Path | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    via: str | None = None,
+    program: str = "ai-how",
+    ssh_config: str | Path | None = None,
+    ca: str | Path | None = None,
+    timeout: float = 600.0,
+    patience: Patience | None = None,
+    on_wait: OnWait | None = None,
+) -> AsyncSiteClient:
+    """An asynchronous client. What is given, and what is raised, is told by :func:`connect`."""
+    door = find(file, root=root, url=url, token=token, via=via, program=program, ssh_config=ssh_config, ca=ca)
+    return AsyncSiteClient(
+        door.url, door.token, ca=door.ca, timeout=timeout, patience=door.patience(patience), on_wait=on_wait,
+        on_close=door.close,
+    )  # fmt: skip
+
+
+def find(
+    file: str | Path | None = None,
+    *,
+    root: str | Path | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    via: str | None = None,
+    program: str = "ai-how",
+    ssh_config: str | Path | None = None,
+    ca: str | Path | None = None,
+    notify: Callable[[str], None] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Door:
+    """The gateway that these mean, and a tunnel to it where there must be one. Raises like :func:`connect`.
+
+    ``notify`` is told when a tunnel breaks and when it is back.
+    """
+    known = Path(ca) if ca else None
+    if url is None and file is None and via is None and environ.get(URL_VARIABLE):
+        url = environ[URL_VARIABLE]
+    token = token or environ.get(TOKEN_VARIABLE)
+    if via is not None:
+        from ai_how.site.tunnel import Far, tunnelled
+
+        config = Path(ssh_config) if ssh_config else None
+        far = Far(via, file=file, root=root, url=url, token=token, program=program, config=config)
+        return tunnelled(far, known, notify=notify)
+    if url is not None:
+        return Door(_bare(url), needed(token, url), known)
+    return _of_site(file, root, environ)
+
+
+def _of_site(file: str | Path | None, root: str | Path | None, environ: Mapping[str, str]) -> Door:
+    from ai_how.site.control import open_site
+
+    file = file or environ.get("AI_HOW_FILE")
+    root = root or environ.get("AI_HOW_ROOT")
+    site = open_site(Path(file) if file else None, Path(root) if root else None)
+    if not site.exists:
+        raise UsageError(
+            f"the site '{site.file.spec.name}' was never up",
+            where=str(site.path),
+            todo="`ai-how up` brings it up. Give `url` and `token`, or `via`, for one that runs elsewhere.",
+        )
+    return Door(site.gateway_url, site.gateway_token)
+
+
+def needed(token: str | None, url: str) -> str:
+    """The token. Raises :class:`UsageError` without one."""
+    if token:
+        return token
+    raise UsageError(
+        "a token is needed",
+        where=url,
+        todo=f"Put it into the variable {TOKEN_VARIABLE}; `ai-how token create NAME` makes one.",
+    )
+
+
+def _bare(url: str) -> str:
+    return url.rstrip("/").removesuffix("/v1")

@@ -1,0 +1,252 @@
+"""`ai-how connect`: a gateway at an address, and one behind a real OpenSSH server whose connections break."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from door import Door
+from login_node import LoginNode, login_node
+
+from ai_how import connect, connect_async
+from ai_how.cli import main
+from ai_how.client import Patience
+from ai_how.errors import CouldNotTell, UsageError
+from ai_how.run import wait_until
+from ai_how.site.tunnel import Tunnel
+
+
+@pytest.fixture(scope="module")
+def login() -> Iterator[LoginNode]:
+    with login_node() as node:
+        yield node
+
+
+@pytest.fixture
+def near(door: Door, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Door:
+    """The environment that says where the gateway is, and no site's file."""
+    monkeypatch.setenv("AI_HOW_URL", door.url)
+    monkeypatch.setenv("AI_HOW_TOKEN", door.token)
+    monkeypatch.chdir(tmp_path)
+    return door
+
+
+class Said(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Runs a command line in this process: many are asked here, and an interpreter takes a second to start."""
+
+    def run(*words: str, code: int = 0) -> Said:
+        assert main(words) == code, capsys.readouterr()
+        return Said(*capsys.readouterr())
+
+    return run
+
+
+def ai_how(*words: str, code: int = 0, token: str | None = None) -> Said:
+    """Runs a command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ai_how", *words], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **({"AI_HOW_TOKEN": token} if token else {})}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    return Said(done.stdout, done.stderr)
+
+
+# --- at an address ------------------------------------------------------------------------------------
+
+
+def test_exports_without_the_token_where_no_terminal_is(near: Door, said: Callable[..., Said]) -> None:
+    done = said("connect", "tiny")
+    exports = dict(line.removeprefix("export ").split("=", 1) for line in done.stdout.splitlines())
+    assert exports["OPENAI_BASE_URL"] == f"{near.url}/v1" and exports["OLLAMA_HOST"] == near.url
+    assert near.token not in done.stdout + done.stderr and "--show-token" in done.stderr
+    shown = said("connect", "tiny", "--show-token").stdout
+    assert (
+        f"export OPENAI_API_KEY={near.token}\n" in shown and f"export OLLAMA_API_KEY={near.token}\n" in shown
+    )
+
+
+def test_a_terminal_is_shown_the_token(near: Door) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ai_how", "connect", "tiny"], stdout=theirs, stderr=subprocess.DEVNULL
+    )
+    os.close(theirs)
+    said = b""
+    while True:
+        try:
+            said += os.read(ours, 65536)
+        except OSError:
+            break  # the other side is closed
+    os.close(ours)
+    assert process.wait(timeout=30) == 0 and near.token.encode() in said
+
+
+def test_json(near: Door, said: Callable[..., Said]) -> None:
+    facts = json.loads(said("connect", "tiny", "--json").stdout)
+    assert facts == {"model": "tiny", "url": near.url, "openai_base_url": f"{near.url}/v1", "via": None}
+    assert json.loads(said("connect", "tiny", "--json", "--show-token").stdout)["token"] == near.token
+
+
+def test_a_command_has_it_in_its_environment_and_its_status_is_ours(near: Door) -> None:
+    """OpenAI's own client finds everything by itself; the token is in no argument list."""
+    script = (
+        "import openai; print(openai.OpenAI().chat.completions.create("
+        "model='tiny', messages=[{'role': 'user', 'content': 'hi'}], max_tokens=2).choices[0].finish_reason);"
+        "raise SystemExit(7)"
+    )
+    done = ai_how("connect", "tiny", "--timeout", "30", "--", sys.executable, "-c", script, code=7)
+    assert done.stdout == "length\n"
+
+
+def test_our_own_client_finds_it_there(near: Door) -> None:
+    with connect() as site:
+        assert [card.id for card in site.models().data] == ["tiny"]
+
+
+def test_what_is_wrong_is_said(
+    near: Door, said: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Did you mean 'tiny'" in said("connect", "tinny", code=8).stderr
+    assert "does not answer" in said("connect", "tiny", "--url", "http://127.0.0.1:1", code=9).stderr
+    missing = said("connect", "tiny", "--token-file", str(tmp_path / "none"), code=8).stderr
+    assert "token cannot be read" in missing
+    monkeypatch.setenv("AI_HOW_TOKEN", "aihow_wrong")
+    refused = said("connect", "tiny", code=1).stderr
+    assert "not valid" in refused and "aihow_wrong" not in refused
+    monkeypatch.delenv("AI_HOW_TOKEN")
+    assert "token is needed" in said("connect", "tiny", code=2).stderr
+
+
+def test_chat_without_a_terminal_is_a_line_an_answer(
+    near: Door, said: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n\ntwo\n"))
+    done = said("chat", "tiny", "--json", "--max-tokens", "2", "--system", "Be brief.")
+    assert [json.loads(line)["asked"] for line in done.stdout.splitlines()] == ["one", "two"]
+
+
+# --- behind SSH ---------------------------------------------------------------------------------------
+
+
+def test_the_far_side_is_asked_where_its_gateway_is(login: LoginNode, door: Door) -> None:
+    """The account has no Python, so a script stands for `ai-how shell --json` there."""
+    facts = json.dumps({"OLLAMA_HOST": door.url, "OPENAI_API_KEY": door.token})
+    script = login.folder / "bin" / "ai-how"
+    script.write_text(f"#!/bin/sh\n[ \"$*\" = 'shell --json --file far.yaml' ] && echo '{facts}'\n")
+    script.chmod(0o755)
+    with connect("far.yaml", via="login", ssh_config=login.config) as site:
+        assert site.url != door.url and [card.id for card in site.models().data] == ["tiny"]
+    with pytest.raises(CouldNotTell, match="cannot be read"):
+        connect(via="login", ssh_config=login.config, program="true")
+    script.unlink()
+
+
+def test_a_tunnel_comes_back_after_its_connection_broke(login: LoginNode, door: Door) -> None:
+    """First our side of the connection is killed, then the server and all its sessions, then the server is back."""
+    patience = Patience(reconnect=40)
+    with connect(
+        via="login", ssh_config=login.config, url=door.url, token=door.token, patience=patience
+    ) as site:
+        assert site.chat("tiny", "hi", max_tokens=1).finish_reason == "length"
+        kill_master(site.url)
+        assert site.chat("tiny", "hi", max_tokens=1).finish_reason == "length"
+        login.stop()
+        try:
+            wait_until(lambda: not site.healthy(), what="the tunnel's end", timeout=20)
+        finally:
+            login.start()
+        assert site.chat("tiny", "hi", max_tokens=1).finish_reason == "length"
+        url = site.url
+    assert not listening(url), "closing the client ends its tunnel"
+
+
+def test_connect_runs_a_command_through_a_tunnel(login: LoginNode, door: Door) -> None:
+    script = "import os; print(os.environ['OPENAI_BASE_URL']); raise SystemExit(3)"
+    done = ai_how(
+        "connect", "tiny", "--via", "login", "--ssh-config", str(login.config), "--url", door.url,
+        "--", sys.executable, "-c", script, token=door.token, code=3,
+    )  # fmt: skip
+    url = done.stdout.strip().removesuffix("/v1")
+    assert url.startswith("http://127.0.0.1:") and url != door.url and not listening(url)
+
+
+def test_connect_keeps_the_tunnel_until_it_is_interrupted(login: LoginNode, door: Door) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ai_how", "connect", "tiny", "--via", "login", "--ssh-config", str(login.config),
+         "--url", door.url, "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "AI_HOW_TOKEN": door.token},
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    while "Ctrl-C closes it" not in (line := process.stderr.readline()):
+        assert line, process.communicate()
+    process.send_signal(signal.SIGINT)
+    printed, more = process.communicate(timeout=20)
+    assert process.returncode == 0 and "The tunnel is closed." in more and "Traceback" not in more
+    url = json.loads(printed)["url"]
+    assert url.startswith("http://127.0.0.1:") and url != door.url and not listening(url)
+
+
+def test_a_machine_that_is_not_there(login: LoginNode, door: Door) -> None:
+    with pytest.raises(CouldNotTell):
+        connect(via="nowhere.invalid", ssh_config=login.config, url=door.url, token=door.token)
+    with pytest.raises(UsageError, match="no gateway's address"):
+        connect_async(via="login", url="far:8080", token="t")
+    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("ai-how-*/ssh"))
+
+
+def kill_master(url: str) -> None:
+    """Kill the ssh that listens at the tunnel's near end."""
+    port = int(url.rsplit(":", 1)[1])
+    inode = next(
+        fields[9]
+        for fields in (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        if fields[1] == f"0100007F:{port:04X}" and fields[3] == "0A"
+    )
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if os.readlink(link) == f"socket:[{inode}]":
+                os.kill(int(link.parts[2]), signal.SIGKILL)
+                return
+        except OSError:
+            continue
+    raise AssertionError("nobody listens there")
+
+
+def listening(url: str) -> bool:
+    host, port = url.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_the_keeper_says_what_happens(login: LoginNode, door: Door) -> None:
+    said: list[str] = []
+    port = int(door.url.rsplit(":", 1)[1])
+    tunnel = Tunnel(login.master("keeper"), "127.0.0.1", port, notify=said.append)
+    try:
+        kill_master(f"http://127.0.0.1:{tunnel.local[1]}")
+        wait_until(lambda: "the tunnel is back" in said, what="the tunnel's return", timeout=20)
+        assert said[0].endswith("it is made anew")
+    finally:
+        tunnel.close()
+        tunnel.close()
