@@ -28,7 +28,7 @@ import psutil
 import uvloop
 
 from ai_how.security import create_token, write_private
-from ai_how.serving.gateway.control import bind
+from ai_how.serving.gateway.listening import bind
 from ai_how.wire import EndpointRecord
 
 ANSWER = {

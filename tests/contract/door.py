@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from ai_how.security import create_token
-from ai_how.serving.gateway.control import bind
+from ai_how.serving.gateway.listening import bind
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import httpx
 
 from ai_how.security import create_token, write_private
 from ai_how.serving.gateway.app import create_app
-from ai_how.serving.gateway.control import bind, serving
+from ai_how.serving.gateway.control import serving
+from ai_how.serving.gateway.listening import bind
 from ai_how.serving.gateway.model import GatewayConfig
 from ai_how.wire import EndpointRecord
 

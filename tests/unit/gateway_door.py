@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 
 from ai_how.serving.gateway.app import Gateway
-from ai_how.serving.gateway.control import bind, serving
+from ai_how.serving.gateway.control import serving
+from ai_how.serving.gateway.listening import bind
 from ai_how.serving.gateway.model import GatewayConfig
 
 

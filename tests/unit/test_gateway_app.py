@@ -20,8 +20,9 @@ from ai_how.errors import AiHowError, NotFound
 from ai_how.security import Grant, create_token, revoke_token, write_private
 from ai_how.serving.gateway import upstream
 from ai_how.serving.gateway.app import Gateway, create_app
-from ai_how.serving.gateway.control import bind, load_config
+from ai_how.serving.gateway.control import load_config
 from ai_how.serving.gateway.endpoints import EndpointFolder
+from ai_how.serving.gateway.listening import bind
 from ai_how.serving.gateway.metrics import Metrics
 from ai_how.serving.gateway.model import GatewayConfig, Replica
 from ai_how.serving.gateway.upstream import Unreachable, request_head

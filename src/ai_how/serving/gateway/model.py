@@ -15,6 +15,15 @@ from ai_how.wire.ollama import OllamaError
 Api = Literal["openai", "ollama"]
 
 
+class TlsFiles(BaseModel):
+    """Where the gateway's certificate is, with those that vouch for it, and its key; both in PEM."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    certificate: Path
+    key: Path
+
+
 class GatewayConfig(BaseModel):
     """The gateway's configuration file, JSON.
 
@@ -28,6 +37,7 @@ class GatewayConfig(BaseModel):
     record is asked. A request waits ``wait_most`` seconds for a replica, with a sign of life on streams every
     ``keep_alive`` seconds; ``queue_most`` requests may wait for a model, half of them one holder's.
     ``usage`` is the database of what was used; without it nothing is written down.
+    With ``tls`` nothing else is spoken.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +45,8 @@ class GatewayConfig(BaseModel):
     version: Literal["1.0"] = "1.0"
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    tls: TlsFiles | None = None
     endpoints: Path
     token_digests: Path
     tokens: Path | None = None
