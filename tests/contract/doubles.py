@@ -29,3 +29,16 @@ class FakeEngine:
             secret_variable="FAKE_SECRET",
             files=(script,),
         )
+
+
+class ToolEngine(FakeEngine):
+    """The engine that calls tools by a script."""
+
+    def launch(self, request: ServeRequest, place: Place) -> Launch:
+        script = Path(__file__).with_name("tool_engine.py")
+        return Launch(
+            argv=(place.python, f"{{folder}}/{script.name}", "{port}"),
+            readiness=Readiness("/v1/models", "data", "id", refuses_strangers=True),
+            secret_variable="FAKE_SECRET",
+            files=(script,),
+        )

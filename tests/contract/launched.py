@@ -57,9 +57,16 @@ class Running:
 
 
 def start(
-    engine: Engine, place: Place, model: Path, site: Path, *, expect: str = "tiny", timeout: float = 60
+    engine: Engine,
+    place: Place,
+    model: Path,
+    site: Path,
+    *,
+    expect: str = "tiny",
+    timeout: float = 60,
+    context: int = 256,
 ) -> Running:
-    launch = engine.launch(ServeRequest(model="tiny", path=model, context=256, slots=1), place)
+    launch = engine.launch(ServeRequest(model="tiny", path=model, context=context, slots=1), place)
     folder = site / "replica"
     folder.mkdir(parents=True)
     for source in (*render.LAUNCHER_FILES, *launch.files):

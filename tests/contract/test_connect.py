@@ -10,13 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from door import Door
-from login_node import LoginNode, login_node
+from login_node import LoginNode
 
 from ai_how import connect, connect_async
 from ai_how.cli import main
@@ -24,12 +24,6 @@ from ai_how.client import Patience
 from ai_how.errors import CouldNotTell, UsageError
 from ai_how.run import wait_until
 from ai_how.site.tunnel import Tunnel
-
-
-@pytest.fixture(scope="module")
-def login() -> Iterator[LoginNode]:
-    with login_node() as node:
-        yield node
 
 
 @pytest.fixture

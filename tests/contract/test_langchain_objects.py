@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from typing import Any
 
+import httpx
 import pytest
 from door import Door
 from langchain_core.prompts import ChatPromptTemplate
@@ -113,6 +115,32 @@ def test_what_is_wrong_is_said(how: dict[str, Any], chat: ChatAiHow) -> None:
     with pytest.raises(NotFound, match="Did you mean 'tiny'"):
         ChatAiHow(**how | {"model": "tinny"}).invoke("hi")
     assert how["token"] not in repr(chat) + str(chat.model_dump()) + str(chat._identifying_params)
+
+
+def test_tools_are_offered_and_a_call_that_is_none_is_kept_apart() -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content))
+        calls = [
+            {"id": "1", "function": {"name": "add", "arguments": '{"a": 1}'}},
+            {"id": "2", "function": {"name": "add", "arguments": "{"}},
+        ]
+        message = {"content": None, "tool_calls": calls}
+        return httpx.Response(200, json={"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+
+    def add(a: int) -> int:
+        """Add."""
+        return a
+
+    site = SiteClient("http://g", "t", transport=httpx.MockTransport(answer))
+    chat = ChatAiHow(model="tiny", site=site)
+    found = [chat.bind_tools([add], tool_choice=choice).invoke("hi") for choice in (None, "any", "add")]
+    assert [call["args"] for call in found[0].tool_calls] == [{"a": 1}]
+    assert [call["id"] for call in found[0].invalid_tool_calls] == ["2"]
+    assert {body["tools"][0]["function"]["name"] for body in asked} == {"add"}
+    named = {"type": "function", "function": {"name": "add"}}
+    assert [body.get("tool_choice") for body in asked] == [None, "required", named]
 
 
 def test_without_langchain_the_extra_is_named() -> None:

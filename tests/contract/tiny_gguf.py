@@ -11,14 +11,14 @@ WIDTH, INNER, HEADS, CONTEXT = 32, 64, 2, 512
 _UINT32, _FLOAT32, _STRING, _ARRAY, _INT32 = 4, 6, 8, 9, 5
 
 
-def write_tiny_gguf(path: Path) -> Path:
-    """A Llama whose answers are nonsense, but are answers."""
+def write_tiny_gguf(path: Path, *, context: int = CONTEXT) -> Path:
+    """A Llama whose answers are nonsense, but are answers; ``context`` is what it says it was trained for."""
     tokens = [*_byte_letters(), "<|end|>"]
     metadata = b"".join(
         [
             _text("general.architecture", "llama"),
             _text("general.name", "tiny"),
-            _number("llama.context_length", CONTEXT),
+            _number("llama.context_length", context),
             _number("llama.embedding_length", WIDTH),
             _number("llama.block_count", 1),
             _number("llama.feed_forward_length", INNER),

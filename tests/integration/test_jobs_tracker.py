@@ -103,9 +103,7 @@ def test_a_submitter_that_died_before_it_wrote_down_the_job(site: LiveSite, trac
     assert json.loads(record.read_text())["job_id"] == job["job_id"]
 
 
-def test_what_detach_has_answered_survives_the_end_of_everything(
-    site: LiveSite, tracking: Tracking
-) -> None:
+def test_what_detach_has_answered_survives_the_end_of_everything(site: LiveSite, tracking: Tracking) -> None:
     job = submitted(site, "acknowledged")
     site.crash()
     site.run("up")

@@ -174,7 +174,9 @@ def test_a_token_is_good_for_what_it_says_until_it_is_revoked(up: LiveSite, serv
     token = up.run("token", "create", "guest", "--model", "site-*", "--days", "1").stdout.strip()
     assert [status(token, model) for model in ("site-facts", "digits")] == [200, 403]
     (log,) = up.root.glob("log/gateway*.out")
-    refused = next(line for line in log.read_text().splitlines() if '"user": "guest"' in line and "403" in line)
+    refused = next(
+        line for line in log.read_text().splitlines() if '"user": "guest"' in line and "403" in line
+    )
     assert json.loads(refused)["status"] == 403 and token not in log.read_text()
     up.run("token", "revoke", "guest")
     assert status(token, "site-facts") == 401

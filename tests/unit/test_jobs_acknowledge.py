@@ -20,7 +20,9 @@ RECORD = JobRecord(name="digits", kind="train", run_id="r", submitted=0.0, job_i
 class Daemon:
     """Time that passes only in sleep; and slurmctld, which writes its file at one moment and may know no job."""
 
-    def __init__(self, kept: Path, text: bytes, writes_at: float | None, known: Job | None | Exception) -> None:
+    def __init__(
+        self, kept: Path, text: bytes, writes_at: float | None, known: Job | None | Exception
+    ) -> None:
         self.time, self.asked = 0.0, 0
         self._kept, self._text, self._writes_at, self._known = kept, text, writes_at, known
 

@@ -69,7 +69,9 @@ class Site:
 
     def start(self, name: str = "tiny") -> ReplicaWanted:
         request = ServeRequest(model=name, path=self.model)
-        return self.replicas.start(request, LlamaCpp(), Place.of_environment(Path("/env")), ReplicaResources())
+        return self.replicas.start(
+            request, LlamaCpp(), Place.of_environment(Path("/env")), ReplicaResources()
+        )
 
     def publish(self, wanted: ReplicaWanted) -> None:
         now = time.time()
