@@ -14,8 +14,8 @@ from ai_how.serving.gateway.dialect import OPENAI, Asked, openai
 from ai_how.serving.gateway.exchange import Exchange
 from ai_how.serving.gateway.ledger import Ledger
 from ai_how.serving.gateway.metrics import Gauge, Metrics
-from ai_how.serving.gateway.model import GatewayConfig
-from ai_how.serving.gateway.ollama import ollama
+from ai_how.serving.gateway.model import GatewayConfig, Refusal
+from ai_how.serving.gateway.ollama import Shown, ollama
 from ai_how.serving.gateway.relay import JSON, Relay
 from ai_how.serving.gateway.room import Room
 from ai_how.serving.gateway.routes import Directory
@@ -78,10 +78,15 @@ class Desk:
             asked = openai(exchange.path, body)
         else:
             asked = ollama(exchange.path, body, self._directory.models(), self._clock)
-        served = self._judge(asked.model, entry)
+        served = self._named(exchange, asked, entry)
         exchange.model = asked.model
         if asked.at_once is not None:
             await self._at_once(exchange, entry, asked, served)
+        elif isinstance(asked.answering, Shown) and (state := plan.condition(served, self._since)) != "ready":
+            # Looking at a model wakes nobody.
+            if not plan.had(served, self._since):
+                raise plan.cannot_be_had(served)
+            await exchange.answer(200, asked.answering.unseen(state))
         else:
             await self._pass_on(exchange, entry, asked, served)
 
@@ -136,6 +141,14 @@ class Desk:
         if served is None:
             raise plan.no_such(model, (card.id for card in self.models(entry).data))
         return served
+
+    def _named(self, exchange: Exchange, asked: Asked, entry: TokenEntry) -> Served:
+        try:
+            return self._judge(asked.model, entry)
+        except Refusal as refusal:
+            if exchange.path == "/api/pull" and refusal.status == 404:
+                raise plan.pulls_nothing(asked.model) from None
+            raise
 
     def gauges(self) -> Iterator[Gauge]:
         """How it is now, for those who watch."""

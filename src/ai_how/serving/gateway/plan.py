@@ -128,6 +128,17 @@ def cannot_be_had(served: Served) -> Refusal:
     return failed(served) if served.state == "failed" else asleep(served)
 
 
+def pulls_nothing(model: str) -> Refusal:
+    """A client of Ollama's wants a model brought that nobody serves."""
+    return Refusal(
+        status=404,
+        message=f"The model '{model}' does not exist here, and the gateway pulls none: `ai-how serve` brings models.",
+        kind="invalid_request_error",
+        code="model_not_found",
+        param="model",
+    )
+
+
 def gone_silent(model: str) -> Refusal:
     """There was a replica, and nothing says that there will be another."""
     message = f"No replica of the model '{model}' is ready: the last one has stopped answering."

@@ -219,6 +219,13 @@ class Shown(_Whole):
             meta = dict(card.get("meta") or {})
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise Malformed("a list of models without one") from error
+        return compact(self._facts(card, meta))
+
+    def unseen(self, state: str) -> bytes:
+        """What can be told of a model that has no replica to ask: that there is one, and how it is."""
+        return compact(self._facts({}, {}) | {"state": state})
+
+    def _facts(self, card: Mapping[str, Any], meta: Mapping[str, Any]) -> Facts:
         named = {
             "general.parameter_count": meta.get("n_params"),
             "ai_how.context_length": meta.get("n_ctx_train") or card.get("max_model_len"),
@@ -226,7 +233,7 @@ class Shown(_Whole):
             "ai_how.vocab_size": meta.get("n_vocab"),
         }
         info: Facts = {"general.architecture": "ai_how", "general.basename": self._model}
-        facts = {
+        return {
             "modelfile": "",
             "parameters": "",
             "template": "",
@@ -234,7 +241,6 @@ class Shown(_Whole):
             "model_info": info | {key: value for key, value in named.items() if value is not None},
             "capabilities": ["completion"],
         }
-        return compact(facts)
 
 
 def details() -> Facts:
