@@ -34,6 +34,12 @@ def llama_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def transformers_python() -> Path:
+    """The interpreter of the `transformers` runtime environment, built if need be."""
+    return Environments(LocalGate(), Folders.of_user(os.environ)).ensure("transformers") / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
 def door(llama_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """The gateway, with the real engine behind it."""
     site = tmp_path_factory.mktemp("site")

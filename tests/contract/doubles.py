@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai_how.serving.engines import Launch, ModelKind, Place, Readiness, ServeRequest
+from ai_how.serving.engines import Launch, LoadPage, ModelKind, Place, Readiness, ServeRequest
 
 RECORDED = Path(__file__).parent.parent / "recorded" / "llama.cpp" / "2026.10"
 
@@ -28,6 +28,7 @@ class FakeEngine:
             readiness=Readiness("/v1/models", "data", "id", refuses_strangers=True),
             secret_variable="FAKE_SECRET",
             files=(script,),
+            load=LoadPage("/metrics", running="llamacpp:requests_processing"),
         )
 
 

@@ -15,7 +15,7 @@ def handler(recorded: Path, secret: str) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self.replay("models")
+            self.replay({"/metrics": "metrics"}.get(self.path, "models"))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,20 @@ class Running:
         pid = self.process.pid
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
+    def tree(self) -> list[int]:
+        """The launcher's descendants, children before their own."""
+        found, left = [], [self.process.pid]
+        while left:
+            pid = left.pop(0)
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            left += map(int, children)
+            found += map(int, children)
+        return found
+
+    @staticmethod
+    def network(pid: int) -> str:
+        return os.readlink(f"/proc/{pid}/ns/net")
+
     def client(self, secret: str | None = None) -> httpx.Client:
         record = self.record()
         secret = (self.site / "endpoints" / record.secret_file).read_text() if secret is None else secret
@@ -65,6 +80,9 @@ def start(
     expect: str = "tiny",
     timeout: float = 60,
     context: int = 256,
+    linger: float = 0.3,
+    env: Mapping[str, str] | None = None,
+    user: int | None = None,
 ) -> Running:
     launch = engine.launch(ServeRequest(model="tiny", path=model, context=context, slots=1), place)
     folder = site / "replica"
@@ -79,13 +97,17 @@ def start(
         endpoints=site / "endpoints",
         engine_log=str(site / "engine-{job_id}.log"),
     )
-    facts = json.loads(text) | {"heartbeat": 0.2, "grace": 5.0}
+    facts = json.loads(text) | {"heartbeat": 0.2, "linger": linger, "grace": 5.0}
     facts["readiness"]["timeout"] = timeout
     (folder / "launch.json").write_text(json.dumps(facts))
+    if user is not None:
+        for path in (site, *site.rglob("*")):
+            os.chown(path, user, user)
     process = subprocess.Popen(
         [place.python, "-I", str(folder / render.LAUNCHER), str(folder / "launch.json")],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "SLURM_JOB_ID": "42"},
+        env={**os.environ, "SLURM_JOB_ID": "42", **(env or {})},
+        user=user,
     )
     return Running(process, site)

@@ -1,4 +1,5 @@
-"""What every engine must do, tested on the real llama.cpp and on a fake that speaks recorded answers.
+"""What every engine must do: the real llama.cpp and transformers, fakes that speak what Ollama and vLLM are documented
+to answer, and a fake that replays llama.cpp.
 
 Each is started by the replica launcher, as in a Slurm job.
 """
@@ -10,16 +11,27 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from doubles import FakeEngine
 from launched import NONCE, Running, start
+from programs import fake_place, write_ollama_store
+from tiny_folder import write_tiny_folder
 from tiny_gguf import write_tiny_gguf
 
 from ai_how.serving import replica_launcher
-from ai_how.serving.engines import Engine, LlamaCpp, Place, ServeRequest
+from ai_how.serving.engines import (
+    Engine,
+    LlamaCpp,
+    Ollama,
+    Place,
+    ServeRequest,
+    Transformers,
+    Vllm,
+    read_head,
+)
 from ai_how.wire import ErrorEnvelope, ModelList
 
 
@@ -27,6 +39,8 @@ class EngineContract:
     """The tests. A subclass says which engine, and which interpreter runs it."""
 
     engine: Engine
+    #: transformers has no embeddings.
+    embeds = True
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -76,7 +90,7 @@ class EngineContract:
     def test_it_lists_the_model_by_its_name(self, running: Running) -> None:
         with running.client() as client:
             models = ModelList.model_validate_json(client.get("/v1/models").content)
-        assert [card.id for card in models.data] == ["tiny"]
+        assert [card.id.removesuffix(":latest") for card in models.data] == ["tiny"]
 
     def test_it_refuses_strangers(self, running: Running) -> None:
         with running.client(secret="") as client:
@@ -107,6 +121,9 @@ class EngineContract:
     def test_it_makes_vectors_of_length_one(self, running: Running) -> None:
         with running.client() as client:
             answer = client.post("/v1/embeddings", json={"model": "tiny", "input": ["hi", "you"]}).json()
+        if not self.embeds:
+            assert "/v1/embeddings" in answer["error"]["message"]
+            return
         assert [row["index"] for row in answer["data"]] == [0, 1]
         for row in answer["data"]:
             assert sum(value * value for value in row["embedding"]) == pytest.approx(1, abs=1e-3)
@@ -125,6 +142,14 @@ class EngineContract:
                 messages = [{"role": "user", "content": "a very private prompt"}]
                 client.post("/v1/chat/completions", json={**ASKED, "messages": messages, **extra})
         assert "private" not in (running.site / "engine-42.log").read_text()
+
+    def test_the_record_tells_the_load(self, running: Running) -> None:
+        load = running.record().load
+        assert load is not None and load.running is not None
+
+
+class LifeContract(EngineContract):
+    """What begins and ends, with a start for each test."""
 
     def test_told_to_end_it_takes_its_record_back(self, place: Place, model: Path, tmp_path: Path) -> None:
         running = start(self.engine, place, model, tmp_path)
@@ -156,15 +181,30 @@ class EngineContract:
             time.sleep(0.01)
 
     def test_a_file_that_is_no_model(self, place: Place, tmp_path: Path) -> None:
-        broken = tmp_path / "broken.gguf"
-        broken.write_bytes(b"nothing of the kind")
-        request = ServeRequest(model="tiny", path=broken)
-        assert self.engine.fault(request, broken.read_bytes()) is not None
+        broken = self.broken(tmp_path)
+        assert self.engine.fault(ServeRequest(model="tiny", path=broken), read_head(broken)) is not None
         running = start(self.engine, place, broken, tmp_path / "site")
         said = running.process.communicate(timeout=60)[1]
         assert running.process.returncode not in (0, replica_launcher.NEVER_READY)
         assert "failed to load model" in said
         assert not running.record_path.exists()
+
+    def broken(self, folder: Path) -> Path:
+        """A model of the right kind that is none."""
+        path = folder / "broken.gguf"
+        path.write_bytes(b"nothing of the kind")
+        return path
+
+    def test_told_of_its_time_limit_it_says_so_and_goes_on(
+        self, place: Place, model: Path, tmp_path: Path
+    ) -> None:
+        running = start(self.engine, place, model, tmp_path)
+        assert not running.record().leaving
+        running.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: running.record().leaving)
+        with running.client() as client:
+            assert client.post("/v1/chat/completions", json=ASKED).status_code == 200
+        assert running.end()[0] == 0
 
     def test_an_engine_that_serves_something_else_is_never_ready(
         self, place: Place, model: Path, tmp_path: Path
@@ -172,21 +212,119 @@ class EngineContract:
         running = start(self.engine, place, model, tmp_path, expect="another", timeout=2)
         said = running.process.communicate(timeout=60)[1]
         assert running.process.returncode == replica_launcher.NEVER_READY
-        assert "the engine serves tiny" in said
+        assert "the engine serves tiny" in said or "another" in said
         assert not running.record_path.exists()
 
 
 ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
 
 
-class TestFakeEngine(EngineContract):
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class TestFakeEngine(LifeContract):
     engine = FakeEngine()
 
 
-class TestLlamaCpp(EngineContract):
+class TestLlamaCpp(LifeContract):
     engine = LlamaCpp()
 
     @pytest.fixture(scope="class")
     @classmethod
     def place(cls, llama_python: Path) -> Place:
         return Place.of_python(llama_python)
+
+
+class TestTransformers(EngineContract):
+    """Hugging Face's own server: slow to start, so what all replicas have of the launcher is tested on the others."""
+
+    engine = Transformers()
+    embeds = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, transformers_python: Path) -> Place:
+        return Place.of_python(transformers_python)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return write_tiny_folder(tmp_path_factory.mktemp("model") / "tiny")
+
+    def test_it_loads_no_other_model_for_anybody(self, running: Running) -> None:
+        with running.client() as client:
+            assert client.post("/load_model", json={"model": "another"}).status_code == 404
+            assert client.post("/v1/chat/completions", json={**ASKED, "model": "another"}).status_code == 404
+
+
+class Fake(LifeContract):
+    """A fake of a program, behind the guard."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, tmp_path_factory: pytest.TempPathFactory) -> Place:
+        return fake_place(tmp_path_factory.mktemp("place"), cls.engine.name)
+
+    def test_nobody_reaches_it_but_through_the_guard(self, running: Running) -> None:
+        secret = (running.record_path.parent / running.record().secret_file).read_text()
+        for pid in running.tree():
+            assert secret not in Path(f"/proc/{pid}/cmdline").read_text()
+        said = (running.site / "engine-42.log").read_text()
+        assert "network of its own" in said
+        if "which no other process" in said:
+            assert running.network(running.tree()[-1]) != os.readlink("/proc/self/ns/net")
+
+    def test_the_guard_names_the_replica(self, running: Running) -> None:
+        with running.client() as client:
+            assert client.get("/.ai-how/nonce").json() == {"nonce": NONCE}
+        with running.client(secret="wrong") as client:
+            assert client.get("/.ai-how/nonce").status_code == 401
+
+
+class TestOllama(Fake):
+    engine = Ollama()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return write_ollama_store(tmp_path_factory.mktemp("store") / "ollama")
+
+    def broken(self, folder: Path) -> Path:
+        manifest = folder / "store/manifests/registry.ollama.ai/library/broken/latest"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text("nothing of the kind")
+        return manifest
+
+    def test_its_models_are_links_and_the_store_stays_as_it_was(self, running: Running, model: Path) -> None:
+        blobs = running.site / "replica/models/blobs"
+        assert all(path.is_symlink() for path in blobs.glob("sha256-[0-9a-f]*"))
+        assert (blobs / "sha256-of-its-own").read_bytes() == b"written by Ollama"
+        assert not (model.parents[4] / "blobs" / "sha256-of-its-own").exists()
+
+    def test_it_speaks_its_own_api(self, running: Running) -> None:
+        with running.client() as client:
+            answer = client.post("/api/chat", json={"model": "tiny", "messages": ASKED["messages"]})
+        assert [json.loads(line)["done"] for line in answer.text.splitlines()] == [False, True]
+
+
+class TestVllm(Fake):
+    engine = Vllm()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return write_tiny_folder(tmp_path_factory.mktemp("model") / "tiny")
+
+    def broken(self, folder: Path) -> Path:
+        path = folder / "broken"
+        path.mkdir()
+        (path / "config.json").write_text("{}")
+        return path
+
+    def test_its_load_is_that_of_its_metrics(self, running: Running) -> None:
+        load = running.record().load
+        assert load is not None and (load.running, load.waiting, load.cache) == (3, 2, 0.25)

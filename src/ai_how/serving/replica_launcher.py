@@ -32,7 +32,7 @@ else:
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     from replica_child import TOLD_TO_END, WATCHED, Child, EngineEnded, say
 
-NEVER_READY = 70
+NEVER_READY, NOT_PREPARED = 70, 71
 BAD_LAUNCH = 78
 # The engine has stopped answering after this many heartbeats in a row without an answer.
 MISSED_MOST = 6
@@ -184,9 +184,13 @@ class Replica:
 
     def warm(self) -> str:
         """Have the model loaded; why that failed, or nothing."""
-        path, asked = self.launch["readiness"]["warm"]
-        status, body = self.ask(path, self.secret, asked, self.launch["readiness"]["timeout"])
-        return "" if status == 200 else f"the model is not loaded: {body[:200].decode('utf-8', 'replace')}"
+        said = b""
+        for path, asked in self.launch["readiness"]["warm"]:
+            status, body = self.ask(path, self.secret, asked, self.launch["readiness"]["timeout"])
+            if status == 200:
+                return ""
+            said = said or body
+        return f"the model is not loaded: {said[:300].decode('utf-8', 'replace')}"
 
     def load(self) -> dict[str, Any] | None:
         """What the engine says of its load; None when it says nothing."""
@@ -341,7 +345,7 @@ def main() -> int:
         return run(replica)
     except NotStarted as error:
         say(str(error))
-        return NEVER_READY
+        return NOT_PREPARED
 
 
 if __name__ == "__main__":

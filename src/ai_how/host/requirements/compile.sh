@@ -1,7 +1,8 @@
 #!/bin/sh
-# Pins the runtime environments of the jobs: torch.txt, oumi.txt, llama-cpp.txt, retrieval.txt and, for PyTorch's CUDA build, cuda.txt.
+# Pins the runtime environments of jobs and engines: torch.txt, oumi.txt, transformers.txt, llama-cpp.txt,
+# retrieval.txt and, for PyTorch's CUDA build, cuda.txt.
 #
-# torch.txt and oumi.txt hold PyTorch's CPU build, found through PIP_FIND_LINKS. For the registry's CUDA build, cuda.txt takes
+# Those with PyTorch hold its CPU build, found through PIP_FIND_LINKS. For the registry's CUDA build, cuda.txt takes
 # the place of their line for torch. torchvision has no CPU build in the registry and breaks transformers: left out.
 set -eu
 cd "$(dirname "$0")"
@@ -15,7 +16,7 @@ without() { awk -v name="^($1)==" '/^[A-Za-z]/ { on = ($0 !~ name) } on'; }
 
 cuda='nvidia-.*|cuda-.*|triton'
 echo torch==2.13.0 | pin - | with "torch|$cuda" >cuda.txt
-for name in torch oumi; do
+for name in torch oumi transformers; do
     if [ -f "$name.override" ]; then set -- --override "$name.override"; else set --; fi
     pinned=$(pin --find-links "$PIP_FIND_LINKS" "$@" "$name.in")
     {

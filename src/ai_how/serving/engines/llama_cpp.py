@@ -11,10 +11,7 @@ from ai_how.serving.engines.place import Place
 _SERVER = Path(__file__).with_name("llama_cpp_server.py")
 _GGUF = b"GGUF"
 _READINESS = Readiness(path="/v1/models", list_key="data", name_key="id", refuses_strangers=True)
-_LOAD = LoadPage(
-    "/metrics", running="llamacpp:requests_processing", waiting="llamacpp:requests_deferred",
-    cache="llamacpp:kv_cache_usage_ratio",
-)  # fmt: skip
+_LOAD = LoadPage("/metrics", running="llamacpp:requests_processing", waiting="llamacpp:requests_deferred")
 
 
 class LlamaCpp:

@@ -40,8 +40,9 @@ class Readiness:
 
     A GET of ``path`` answers JSON; under ``list_key`` is a list, and ``name_key`` of each entry is the name
     of a model. ``refuses_strangers``: the engine knows secrets, and must have answered 401 or 403 to a request
-    without one, or what answered is not our engine. ``warm`` is a path and a JSON body that are posted once the
-    model is listed, by an engine that loads it only then. ``timeout`` is the longest load, in seconds.
+    without one, or what answered is not our engine. ``warm`` are paths with a JSON body: once the
+    model is listed they are posted until one is answered with 200, to an engine that loads its model only then.
+    ``timeout`` is the longest load, in seconds.
     """
 
     path: str
@@ -49,7 +50,7 @@ class Readiness:
     name_key: str
     refuses_strangers: bool
     timeout: float = 600.0
-    warm: tuple[str, str] | None = None
+    warm: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,241 @@
+"""The guard before an engine that knows no secrets: who gets in, what goes through, and what it does when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from launched import Running, start
+from programs import fake_place, write_ollama_store
+from tiny_folder import write_tiny_folder
+
+from ai_how.serving import replica_guard
+from ai_how.serving.engines import Ollama, Vllm
+
+
+def until(true: object, seconds: float = 10) -> None:
+    assert callable(true)
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("guard")
+    model = write_ollama_store(folder / "store")
+    told = {"FAKE_TOLD": str(folder / "told")}
+    running = start(Ollama(), fake_place(folder / "place", "ollama"), model, folder / "site", env=told)
+    running.record()
+    yield running
+    status, said = running.end()
+    assert status == 0, said
+
+
+def secret_of(running: Running) -> str:
+    return (running.record_path.parent / running.record().secret_file).read_text()
+
+
+def exchange(running: Running, *parts: bytes) -> bytes:
+    """Send bytes as they are; what comes back until the guard closes, or falls silent."""
+    record = running.record()
+    with socket.create_connection((record.host, record.port), timeout=5) as connection:
+        for part in parts:
+            connection.sendall(part.replace(b"SECRET", secret_of(running).encode()))
+        connection.settimeout(0.7)
+        found = b""
+        try:
+            while data := connection.recv(65536):
+                found += data
+        except TimeoutError:
+            found += b"<open>"
+        return found
+
+
+GOOD = b"GET /v1/models HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer SECRET\r\n\r\n"
+
+
+def test_one_connection_carries_one_request_after_another(guarded: Running) -> None:
+    answer = exchange(guarded, GOOD + GOOD)
+    assert answer.count(b"HTTP/1.1 200") == 2 and answer.endswith(b"<open>")
+
+
+def test_each_request_is_asked_for_the_secret(guarded: Running) -> None:
+    answer = exchange(guarded, GOOD, b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 200") == 1 and answer.count(b"HTTP/1.1 401") == 1
+    assert not answer.endswith(b"<open>")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 401),
+        (b"GET / HTTP/1.1\r\nAuthorization: Bearer SECRETx\r\n\r\n", 401),
+        (b"GET / HTTP/1.1\r\nAuthorization: Basic SECRET\r\n\r\n", 401),
+        (b"GET / HTTP/1.1\r\nAuthorization: Bearer \r\n\r\n", 401),
+        (b"GET / HTTP/1.1\r\nAuthorization: Bearer SECRET\r\nAuthorization: Bearer x\r\n\r\n", 401),
+        (b"GET / HTTP/1.1\r\nAuthorization : Bearer SECRET\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nA: b\nAuthorization: Bearer SECRET\r\n\r\n", 400),
+        (b"GET http://other/ HTTP/1.1\r\nAuthorization: Bearer SECRET\r\n\r\n", 400),
+        (b"GET / HTTP/2\r\nAuthorization: Bearer SECRET\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nA: " + b"x" * 70000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_whoever_is_not_let_in_is_told_so_and_nothing_else(
+    guarded: Running, request_: bytes, status: int
+) -> None:
+    answer = exchange(guarded, request_)
+    assert answer.startswith(b"HTTP/1.1 %d " % status) and not answer.endswith(b"<open>")
+    assert secret_of(guarded).encode() not in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == status
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 3\r\nContent-Length: 4",
+        b"Content-Length: +3",
+        b"Content-Length: 3, 3",
+        b"Transfer-Encoding: gzip, chunked",
+    ],
+)
+def test_a_body_whose_end_can_be_read_in_two_ways_is_refused(guarded: Running, lengths: bytes) -> None:
+    head = b"POST /v1/completions HTTP/1.1\r\nAuthorization: Bearer SECRET\r\n" + lengths + b"\r\n\r\n"
+    assert exchange(guarded, head + b"abc").startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_in_chunks_arrives_whole(guarded: Running) -> None:
+    body = json.dumps({"model": "tiny", "prompt": "x" * 100_000}).encode()
+    with guarded.client() as client:
+        answer = client.post("/v1/completions", content=iter([body[:70_000], body[70_000:]]))
+        assert answer.json()["object"] == "text_completion"
+        assert client.get("/v1/models").status_code == 200
+
+
+def test_the_engine_never_sees_the_secret(guarded: Running) -> None:
+    with guarded.client() as client:
+        assert client.get("/v1/models").status_code == 200
+        assert client.get("/shown").json() == {"shown": None}
+
+
+def test_an_engine_with_a_key_is_shown_it(tmp_path: Path) -> None:
+    model = write_tiny_folder(tmp_path / "tiny")
+    running = start(Vllm(), fake_place(tmp_path / "place", "vllm"), model, tmp_path / "site")
+    with running.client() as client:
+        assert client.get("/metrics").status_code == 200
+        assert client.get("/shown").json() == {"shown": f"Bearer {secret_of(running)}"}
+    # What vLLM itself leaves open is not open here.
+    with running.client(secret="") as client:
+        assert {client.get(path).status_code for path in ("/metrics", "/health", "/v1/models")} == {401}
+    assert running.end()[0] == 0
+
+
+def test_a_stream_is_not_held_back(guarded: Running) -> None:
+    late = []
+    with guarded.client() as client, client.stream("POST", "/slow", json={"pieces": 8}) as answer:
+        for line in answer.iter_lines():
+            if line:
+                late.append(time.time() - float(line.split()[2]))
+    assert len(late) == 8 and sorted(late)[4] < 0.04
+
+
+def test_when_the_client_goes_so_does_the_engines_connection(guarded: Running) -> None:
+    told = guarded.site.parent / "told"
+    told.unlink(missing_ok=True)
+    with guarded.client() as client, client.stream("POST", "/slow", json={"pieces": 1000}) as answer:
+        next(answer.iter_lines())
+    until(told.exists)
+    assert told.read_text().startswith("broken after ")
+    with guarded.client() as client:
+        until(lambda: client.get("/.ai-how/metrics").text.endswith("running 0\n"))
+
+
+def test_requests_under_way_are_counted(guarded: Running) -> None:
+    with guarded.client() as one, guarded.client() as other:
+        with one.stream("POST", "/slow", json={"pieces": 4}) as answer:
+            assert other.get("/.ai-how/metrics").text.endswith("running 1\n")
+            answer.read()
+        assert other.get("/.ai-how/metrics").text.endswith("running 0\n")
+
+
+def test_told_to_end_it_finishes_what_it_answers(tmp_path: Path) -> None:
+    model = write_ollama_store(tmp_path / "store")
+    running = start(Ollama(), fake_place(tmp_path / "place", "ollama"), model, tmp_path / "site", linger=20)
+    with running.client() as client, client.stream("POST", "/slow", json={"pieces": 20}) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        for pid in (running.process.pid, *running.tree()[:1]):  # as Slurm tells all of a job
+            os.kill(pid, signal.SIGTERM)
+        until(lambda: not running.record_path.exists())
+        assert len([line for line in lines if line]) == 19
+    assert running.process.wait(timeout=10) == 0
+
+
+def test_the_engines_end_is_the_replicas(guarded: Running, tmp_path: Path) -> None:
+    model = write_ollama_store(tmp_path / "store")
+    running = start(Ollama(), fake_place(tmp_path / "place", "ollama"), model, tmp_path / "site")
+    running.record()
+    os.kill(running.tree()[-1], signal.SIGKILL)
+    said = running.process.communicate(timeout=30)[1]
+    assert running.process.returncode == 128 + signal.SIGKILL and "network of its own" in said
+    assert guarded.record().port  # the neighbour's is another, and lives
+
+
+def test_replicas_on_one_node_have_ports_and_secrets_of_their_own(tmp_path: Path) -> None:
+    model = write_ollama_store(tmp_path / "store")
+    place = fake_place(tmp_path / "place", "ollama")
+    together = [start(Ollama(), place, model, tmp_path / f"site{number}") for number in range(4)]
+    records = [one.record() for one in together]
+    secrets = [secret_of(one) for one in together]
+    assert len({record.port for record in records}) == len(set(secrets)) == 4
+    url = f"http://127.0.0.1:{records[0].port}/v1/models"
+    with httpx.Client(trust_env=False) as client:
+        for secret in secrets[1:]:
+            assert client.get(url, headers={"authorization": f"Bearer {secret}"}).status_code == 401
+    assert [one.end()[0] for one in together] == [0] * 4
+
+
+def test_a_strangers_server_on_the_port_is_not_the_engine() -> None:
+    """By what the kernel says of who listens: a server of another process group is a stranger's."""
+    code = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
+    words = [sys.executable, "-c", f"{code}; time.sleep(60)"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, process_group=0, text=True) as other:
+        assert other.stdout
+        port = int(other.stdout.readline())
+        try:
+            assert replica_guard.is_engines(port, other.pid)
+            assert not replica_guard.is_engines(port, os.getpgid(0))
+            assert replica_guard.is_engines(port, os.getpgid(0), by_owner=True)
+            assert not replica_guard.is_engines(1, other.pid, by_owner=True)
+        finally:
+            other.kill()
+
+
+@pytest.mark.needs_root
+def test_an_ordinary_user_gets_a_network_for_the_engine_too(tmp_path: Path) -> None:
+    if os.getuid():
+        pytest.skip("needs root, to become an ordinary user")
+    if subprocess.run(["unshare", "--user", "--net", "true"], user=65534, check=False).returncode:
+        pytest.skip("the kernel lets no ordinary user make a network")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    model = write_ollama_store(tmp_path / "store")
+    place = fake_place(tmp_path / "place", "ollama", "/usr/bin/python3")
+    running = start(Ollama(), place, model, tmp_path / "site", user=65534)
+    assert running.record().uid == 65534
+    assert running.network(running.tree()[-1]) != os.readlink("/proc/self/ns/net")
+    with running.client() as client:
+        assert client.get("/v1/models").status_code == 200
+    assert running.end()[0] == 0
