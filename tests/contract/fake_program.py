@@ -83,7 +83,11 @@ class Handler(BaseHTTPRequestHandler):
             told.write_text(ended)
 
     def replay(self, name: str) -> None:
-        if self.key and self.path.startswith("/v1") and self.headers.get("authorization") != f"Bearer {self.key}":
+        if (
+            self.key
+            and self.path.startswith("/v1")
+            and self.headers.get("authorization") != f"Bearer {self.key}"
+        ):
             name = "stranger"
         path = self.recorded / f"{name}.json"
         if not path.exists():
@@ -105,7 +109,13 @@ class Handler(BaseHTTPRequestHandler):
 
 def ollama(words: list[str]) -> tuple[str, int]:
     assert words == ["serve"], words
-    for name in ("OLLAMA_KEEP_ALIVE", "OLLAMA_NUM_PARALLEL", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_NOPRUNE", "HOME"):
+    for name in (
+        "OLLAMA_KEEP_ALIVE",
+        "OLLAMA_NUM_PARALLEL",
+        "OLLAMA_CONTEXT_LENGTH",
+        "OLLAMA_NOPRUNE",
+        "HOME",
+    ):
         assert os.environ[name], name
     assert "AI_HOW_REPLICA_SECRET" not in os.environ
     models = Path(os.environ["OLLAMA_MODELS"])

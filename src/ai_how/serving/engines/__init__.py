@@ -27,7 +27,9 @@ __all__ = [
     "read_head",
 ]
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (LlamaCpp(), Ollama(), Transformers(), Vllm())}
+ENGINES: dict[str, Engine] = {
+    engine.name: engine for engine in (LlamaCpp(), Ollama(), Transformers(), Vllm())
+}
 
 
 def find_engine(name: str) -> Engine:

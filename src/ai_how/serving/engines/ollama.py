@@ -16,7 +16,9 @@ from ai_how.serving.engines.model import Launch, ModelKind, Readiness, ServeRequ
 from ai_how.serving.engines.place import Place
 
 _OVERLAY = Path(__file__).with_name("ollama_overlay.py")
-_NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9][A-Za-z0-9._-]*)?$")
+_NAME = re.compile(
+    r"^([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9][A-Za-z0-9._-]*)?$"
+)
 
 
 class Ollama:

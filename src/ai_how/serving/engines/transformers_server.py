@@ -37,7 +37,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="the Hugging Face folder")
     parser.add_argument("--alias", required=True, help="the name that clients ask for")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
-    parser.add_argument("--address-file", required=True, help="where to write host:port once the model is loaded")
+    parser.add_argument(
+        "--address-file", required=True, help="where to write host:port once the model is loaded"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, or auto: the GPUs of the job")
     parser.add_argument("--batching", action="store_true", help="continuous batching, which wants a GPU")
     parser.add_argument("--threads", type=int, default=1)
