@@ -13,9 +13,9 @@ from ai_how.gpu.allocation import allocate
 from ai_how.host.model import Found
 from ai_how.providers.local import render as supervisor
 from ai_how.providers.model import Observation, Observed, State
-from ai_how.services import Layout, Service, Setting, catalogue
+from ai_how.services import Layout, Service, Setting, catalogue, gateway
 from ai_how.services.catalogue import SECRETS, port_names
-from ai_how.services.model import File, Host
+from ai_how.services.model import File, Host, HttpProbe
 from ai_how.services.slurm import cluster
 from ai_how.site.plan import make
 from ai_how.slurm import render
@@ -145,3 +145,18 @@ def test_more_nodes_restart_the_controller_and_no_other_node() -> None:
     before, after = digests(4), digests(6)
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"slurmctld"}
+
+
+EXPOSED = "security:\n  tls: {enabled: true, names: [box.example.org, 10.0.0.7]}\n  expose: [gateway]\n"
+
+
+@pytest.mark.parametrize("exposed", [False, True])
+def test_gateway(exposed: bool) -> None:
+    made = setting(laptop() + EXPOSED if exposed else "")
+    one = next(one for one in catalogue(made) if one.name == "gateway")
+    file = next(file for file in one.files if file.path.name == "gateway.json")
+    same(f"gateway{'-exposed' if exposed else ''}.json", file.text)
+    assert isinstance(one.probe, HttpProbe)
+    assert one.probe.url.startswith("https://" if exposed else "http://")
+    assert (one.probe.ca == LAYOUT.tls / "ca.pem") is exposed
+    assert gateway.certificate_names(made)[-1] == ("10.0.0.7" if exposed else "box")

@@ -10,13 +10,17 @@ import httpx
 
 from ai_how.serving.gateway.app import Gateway
 from ai_how.serving.gateway.control import serving
-from ai_how.serving.gateway.listening import bind
+from ai_how.serving.gateway.listening import Tls, bind
 from ai_how.serving.gateway.model import GatewayConfig
 
 
 @asynccontextmanager
 async def opened(
-    gateway: Gateway, *, headers: Mapping[bytes, bytes] | None = None, patience: float = 20.0
+    gateway: Gateway,
+    *,
+    headers: Mapping[bytes, bytes] | None = None,
+    patience: float = 20.0,
+    tls: Tls | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of ``gateway``, which is served until the end of the block."""
     listener = bind("127.0.0.1", 0)
@@ -29,7 +33,7 @@ async def opened(
         drain_timeout=0,
     )
     async with (
-        serving(gateway, listener, config),
+        serving(gateway, listener, config, tls),
         httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", headers=headers or {}, trust_env=False, verify=False
         ) as client,

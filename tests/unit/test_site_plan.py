@@ -136,3 +136,12 @@ def test_nothing_begins_beside_strays_though_the_supervisor_lives() -> None:
     plan = make(WANTED, observed(Observation("munged", State.ABSENT), strays=[Stray(7, "munged")]), {})
     assert work(plan) == ["sweep:strays", "create:munged"]
     assert after(plan, "create:munged") == {"sweep:strays"}
+
+
+def test_the_gateways_certificate_is_made_before_anything_that_needs_it() -> None:
+    plan = make(WANTED, observed(Observation("munged", State.STOPPED)), {}, certificate=("it ends soon", "good"))
+    assert work(plan) == ["certify:gateway-certificate", "start:munged"]
+    assert "certify:gateway-certificate" in after(plan, "start:munged")
+    plan = make(WANTED, observed(), {}, certificate=(None, "it is good"))
+    assert work(plan) == []
+    assert [step.why for step in plan.steps if step.target == "gateway-certificate"] == ["it is good"]

@@ -22,7 +22,7 @@ def test_everything_is_told_at_once_each_at_its_line() -> None:
     asked = file(
         "monitoring: {enabled: true}\n"
         "backup: {enabled: true, path: /srv/backup}\n"
-        "security:\n  tls: {enabled: true}\n  expose: [gateway]\n  audit: {retention_days: 365}\n",
+        "security:\n  tls: {enabled: true}\n  expose: [mlflow]\n  audit: {retention_days: 365}\n",
         "provider: local               #", "provider: libvirt             #",
     )  # fmt: skip
     told = {problem.message: problem.line for problem in unsupported.problems(asked)}
@@ -31,13 +31,18 @@ def test_everything_is_told_at_once_each_at_its_line() -> None:
         "the provider libvirt is not there yet": 11,
         "monitoring is not there yet": last + 1,
         "backups are not there yet": last + 2,
-        "security.tls.enabled has no effect yet": last + 4,
-        "exposing gateway: every service listens on loopback only": last + 5,
+        "security.tls.enabled has no effect while the gateway is not exposed": last + 4,
+        "exposing mlflow: only the gateway can listen beyond loopback yet": last + 5,
     }
 
 
 def test_what_is_as_it_would_be_anyway_is_not_refused() -> None:
     asked = file("security:\n  tls: {enabled: false, certificate_days: 90}\n")
+    assert list(unsupported.problems(asked)) == []
+
+
+def test_the_gateway_may_be_exposed() -> None:
+    asked = file("security:\n  tls: {enabled: true, names: [box.example.org]}\n  expose: [gateway]\n")
     assert list(unsupported.problems(asked)) == []
 
 

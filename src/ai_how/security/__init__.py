@@ -1,5 +1,6 @@
-"""Tokens, secrets and their redaction; certificates and the audit log will join them."""
+"""Tokens, secrets and their redaction, certificates; the audit log will join them."""
 
+from ai_how.security.certificates import Certificates
 from ai_how.security.private import read_private, write_private
 from ai_how.security.redact import Redactor
 from ai_how.security.tokens import (
@@ -15,6 +16,7 @@ from ai_how.security.tokens import (
 )
 
 __all__ = [
+    "Certificates",
     "Grant",
     "Redactor",
     "TokenEntry",

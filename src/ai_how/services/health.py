@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import urllib.parse
 
 from ai_how.errors import AiHowError
@@ -37,7 +38,17 @@ def _command(gate: Gate, how: CommandProbe) -> str | None:
 def _http(how: HttpProbe) -> str | None:
     parts = urllib.parse.urlsplit(how.url)
     # Not urllib.request: that one would ask the user's proxy for a loopback address.
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    host = parts.hostname or ""
+    try:
+        if parts.scheme == "https":
+            trusted = ssl.create_default_context(cafile=how.ca)
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, parts.port, timeout=10, context=trusted
+            )
+        else:
+            connection = http.client.HTTPConnection(host, parts.port, timeout=10)
+    except OSError as error:
+        return f"{how.ca}: {error.strerror or error}"
     try:
         headers = {"Content-Type": "application/json"} if how.body else {}
         connection.request("POST" if how.body else "GET", parts.path, body=how.body, headers=headers)

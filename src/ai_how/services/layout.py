@@ -23,6 +23,11 @@ class Layout:
         return self.root / "etc" / "secrets"
 
     @property
+    def tls(self) -> Path:
+        """The site's certificate authority, and certificates with their keys."""
+        return self.root / "etc" / "tls"
+
+    @property
     def run(self) -> Path:
         """Sockets and process ids."""
         return self.root / "run"

@@ -59,10 +59,11 @@ class CommandProbe:
 
 @dataclass(frozen=True)
 class HttpProbe:
-    """Healthy when the address answers with status 200."""
+    """Healthy when the address answers with status 200. ``ca``: the certificate that it is known by, for https."""
 
     url: str
     body: str | None = None
+    ca: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ai_how.errors import AiHowError, StepFailed
 from ai_how.providers.model import Provider, Undo
@@ -25,8 +25,15 @@ class Actions:
     """The effects behind the steps of a plan."""
 
     def __init__(
-        self, provider: Provider, services: Sequence[Service], slurm: Slurm, reporter: Reporter, clock: Clock
+        self,
+        provider: Provider,
+        services: Sequence[Service],
+        slurm: Slurm,
+        reporter: Reporter,
+        clock: Clock,
+        certify: Callable[[], None] = lambda: None,
     ) -> None:
+        self._certify = certify
         self._provider = provider
         self._services = {service.name: service for service in services}
         self._slurm = slurm
@@ -39,6 +46,7 @@ class Actions:
         return {
             Action.OPEN: lambda step: self._provider.open(),
             Action.SWEEP: self._sweep,
+            Action.CERTIFY: lambda step: self._certify(),
             Action.CREATE: self._create,
             Action.START: self._create,
             Action.RESTART: self._change,

@@ -150,7 +150,7 @@ def _of_site(file: str | Path | None, root: str | Path | None, environ: Mapping[
             where=str(site.path),
             todo="`ai-how up` brings it up. Give `url` and `token`, or `via`, for one that runs elsewhere.",
         )
-    return Door(site.gateway_url, site.gateway_token)
+    return Door(site.gateway_url, site.gateway_token, site.gateway_ca)
 
 
 def needed(token: str | None, url: str) -> str:

@@ -29,7 +29,7 @@ from ai_how.run.files import read_whole
 from ai_how.services import Layout, Service, Setting, catalogue, gateway, mlflow, slurm
 from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS, SECRETS, port_names
 from ai_how.services.model import Host
-from ai_how.site import check, listeners, ports, unsupported
+from ai_how.site import check, listeners, ports, tls, unsupported
 from ai_how.site.apply import Actions
 from ai_how.site.execute import Executor
 from ai_how.site.gpus import Gpus, gpus_of
@@ -145,7 +145,7 @@ class Site:
         setting = self.setting()
         services = catalogue(setting)
         observed = self.provider.observe(services)
-        return make(services, observed, self._missing(), self._unready(observed))
+        return make(services, observed, self._missing(), self._unready(observed), self._certificate(setting))
 
     def warnings(self) -> list[str]:
         """What is allowed but worth knowing, each with its place in the file."""
@@ -190,7 +190,7 @@ class Site:
         setting = self.setting(make_secrets=True)
         services = catalogue(setting)
         observed = self.provider.observe(services)
-        plan = make(services, observed, {}, self._unready(observed))
+        plan = make(services, observed, {}, self._unready(observed), self._certificate(setting))
         former = self.state.ports()
         # Recorded before they are used, so that whoever comes after a crash finds what runs.
         self.state.set_ports(setting.ports)
@@ -235,7 +235,13 @@ class Site:
         Executor(actions.table, self.state, reporter, self.clock).run(plan)
 
     def _actions(self, services: tuple[Service, ...], reporter: Reporter) -> Actions:
-        return Actions(self.provider, services, self.slurm, reporter, self.clock)
+        return Actions(self.provider, services, self.slurm, reporter, self.clock, self._certify)
+
+    def _certificate(self, setting: Setting) -> tuple[str | None, str] | None:
+        return tls.due(setting, self.clock.now())
+
+    def _certify(self) -> None:
+        tls.renew(self.setting(), self.clock.now())
 
     def _unready(self, observed: Observed) -> list[str]:
         """Nodes that a healthy slurmctld waits for."""
@@ -308,6 +314,16 @@ class Site:
         return gateway.token_file(self.layout).read_text()
 
     @property
+    def gateway_ca(self) -> Path | None:
+        """The certificate that the gateway is known by; None where it speaks no TLS."""
+        return tls.authority(self.setting())
+
+    @property
+    def trusting(self) -> Mapping[str, str]:
+        """What a program needs in its environment to know the gateway by its certificate."""
+        return tls.environment(self.setting())
+
+    @property
     def _usual_root(self) -> Path:
         return self.folders.sites / self.file.spec.name
 
@@ -323,6 +339,7 @@ class Site:
             "OPENAI_API_KEY": self.gateway_token,
             "OLLAMA_HOST": gateway.base_url(setting),
             "OLLAMA_API_KEY": self.gateway_token,
+            **self.trusting,
             "AI_HOW_FILE": str(self.path),
             # Where it is the usual folder, another --file may follow in that shell, and has a folder of its own.
             **({} if self.layout.root == self._usual_root else {"AI_HOW_ROOT": str(self.layout.root)}),

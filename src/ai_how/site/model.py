@@ -13,6 +13,7 @@ class Action(StrEnum):
     INSTALL = "install"
     OPEN = "open"
     SWEEP = "sweep"
+    CERTIFY = "certify"
     CREATE = "create"
     START = "start"
     CHANGE = "change"

@@ -12,6 +12,7 @@ from ai_how.site.model import Action, Plan, Step
 _NODE = "slurmd-"
 SUPERVISOR = "supervisord"
 NODES = "nodes"
+CERTIFICATE = "gateway-certificate"
 
 
 def make(
@@ -19,9 +20,11 @@ def make(
     observed: Observed,
     missing: Mapping[str, str],
     unready: Sequence[str] = (),
+    certificate: tuple[str | None, str] | None = None,
 ) -> Plan:
     """The plan. ``missing`` are programs and environments that are not there, each with what it is for;
-    ``unready`` are nodes whose daemons may run, but which take no jobs yet.
+    ``unready`` are nodes whose daemons may run, but which take no jobs yet. ``certificate`` is why the gateway needs
+    one, or None and what is good about the one it has; None where it speaks no TLS.
 
     Raises :class:`CouldNotTell` when a service could not be observed: nothing is planned on a guess.
     """
@@ -32,6 +35,11 @@ def make(
         sweep = Step(Action.SWEEP, "strays", f"nobody supervises these any more: {lost}", tuple(first))
         install.append(sweep)
         first.append(sweep.id)
+    if certificate is not None:
+        why, good = certificate
+        certify = Step(Action.CERTIFY if why else Action.NOTHING, CERTIFICATE, why or good, tuple(first))
+        install.append(certify)
+        first += [certify.id] if why else []
     supervisor = _supervisor(observed, tuple(first))
     # Strays may be writing to what the next steps make anew: nothing begins before they have ended.
     base = (supervisor.id,) if supervisor.action is not Action.NOTHING else tuple(first)

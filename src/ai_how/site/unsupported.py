@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel
 
 from ai_how.errors import Problem, SpecError
+from ai_how.services import gateway
 from ai_how.spec import SiteFile
 from ai_how.spec.model import SiteSpec
 
@@ -66,11 +67,17 @@ def _services(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
 
 def _operations(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
     for service in spec.security.expose:
-        yield ("security", "expose"), f"exposing {service}: every service listens on loopback only"
+        if service != gateway.NAME:
+            yield (
+                ("security", "expose"),
+                f"exposing {service}: only the gateway can listen beyond loopback yet",
+            )
     for part in ("tls", "audit", "ssh"):
-        asked = getattr(spec.security, part)
-        for key in _said(asked):
-            yield ("security", part, key), f"security.{part}.{key} has no effect yet"
+        if part == "tls" and gateway.exposed(spec):
+            continue
+        why = " while the gateway is not exposed" if part == "tls" else " yet"
+        for key in _said(getattr(spec.security, part)):
+            yield ("security", part, key), f"security.{part}.{key} has no effect{why}"
     if spec.monitoring.enabled:
         yield ("monitoring", "enabled"), "monitoring is not there yet"
     if spec.backup.enabled:

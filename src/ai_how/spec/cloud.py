@@ -68,6 +68,9 @@ class MLflow(Frozen):
 class Gateway(Frozen):
     enabled: bool = Field(True, description="Whether the site has it.")
     port: Port | None = Field(None, description="Port of the gateway; chosen and kept when left out.")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="Processes that answer behind that port; one does thousands of requests a second."
+    )
 
 
 class CloudServices(Frozen):

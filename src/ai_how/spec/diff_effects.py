@@ -196,6 +196,9 @@ RULES: Mapping[str, Rule] = {
     "clusters.cloud.services.gateway": _restart("gateway"),
     "clusters.cloud.services.gateway.enabled": _NOT_WITHOUT,
     "security": _nothing("nothing acts on it yet"),
+    "security.expose": _restart("gateway"),
+    "security.tls.names": _nothing("the gateway takes up a new certificate without a restart"),
+    "security.tls.certificate_days": _nothing("the gateway takes up a new certificate without a restart"),
     "monitoring": _nothing("nothing acts on it yet"),
     "backup": _nothing("nothing acts on it yet"),
 }
