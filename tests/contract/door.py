@@ -32,8 +32,8 @@ class Door:
 
 
 @contextmanager
-def opened(site: Path) -> Iterator[Door]:
-    """A gateway for the replicas of ``site``, until the end of the block."""
+def opened(site: Path, **more: object) -> Iterator[Door]:
+    """A gateway for the replicas of ``site``, until the end of the block; ``more`` goes into its configuration."""
     token = create_token(site / "tokens.json", "admin")
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
@@ -41,6 +41,7 @@ def opened(site: Path) -> Iterator[Door]:
         "port": port,
         "endpoints": str(site / "endpoints"),
         "token_digests": str(site / "tokens.json"),
+        **more,
     }
     path = site / "gateway.json"
     path.write_text(json.dumps(config))

@@ -10,20 +10,27 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from door import Door
+from door import Door, opened
+from doubles import FakeEngine
+from launched import Running, start
 from login_node import LoginNode
+from tiny_gguf import write_tiny_gguf
 
 from ai_how import connect, connect_async
 from ai_how.cli import main
-from ai_how.client import Patience
+from ai_how.client import Conversation, Patience, Refused
 from ai_how.errors import CouldNotTell, UsageError
 from ai_how.run import wait_until
+from ai_how.security import write_private
+from ai_how.serving.engines import Place
 from ai_how.site.tunnel import Tunnel
+from ai_how.wire import Demand, ModelRoute, ReplicaRoute, Routes
 
 
 @pytest.fixture
@@ -135,6 +142,85 @@ def test_chat_without_a_terminal_is_a_line_an_answer(
     monkeypatch.setattr("sys.stdin", io.StringIO("one\n\ntwo\n"))
     done = said("chat", "tiny", "--json", "--max-tokens", "2", "--system", "Be brief.")
     assert [json.loads(line)["asked"] for line in done.stdout.splitlines()] == ["one", "two"]
+
+
+def test_a_conversation_by_hand(
+    near: Door, said: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody types, interrupts an answer and the line, begins anew, and meets an error on the way."""
+    typed = iter(["one", "long", KeyboardInterrupt, "", "/new", "/what", "two", "bad", EOFError])
+    sent: list[list[str]] = []
+
+    def type_in(prompt: str) -> str:
+        word = next(typed)
+        if isinstance(word, str):
+            return word
+        raise word
+
+    stream = Conversation.stream
+
+    def streamed(talk: Conversation, text: str) -> Iterator[str]:
+        sent.append([str(message["content"]) for message in talk.messages if message["role"] == "user"])
+        if text == "bad":
+            raise Refused("the engine refused: no", status=400)
+        yield from stream(talk, text)
+        if text == "long":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Conversation, "stream", streamed)
+    monkeypatch.setattr("builtins.input", type_in)
+    monkeypatch.setattr("sys.stdin", Typing())
+    done = said("chat", "tiny", "--max-tokens", "3")
+    assert sent == [[], ["one"], [], ["two"]], "an answer that was interrupted stays, /new forgets"
+    assert "Ctrl-D ends the conversation." in done.stderr and "is forgotten" in done.stderr
+    assert "the engine refused: no" in done.stderr and done.stderr.count("/help") == 2
+
+
+class Typing(io.StringIO):
+    """A terminal, as far as the command asks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_model_that_sleeps_is_woken(
+    said: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway tells of the demand; only then, and once somebody was told of the wait, is there a replica."""
+    monkeypatch.chdir(tmp_path)
+    routes, demand = tmp_path / "routes.json", tmp_path / "demand.sock"
+    asleep = ModelRoute(model="tiny", state="asleep", wakes=True)
+    write_private(routes, Routes(generation=1, models=(asleep,)).model_dump_json())
+    started: list[Running] = []
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+        opened(tmp_path, routes=str(routes), demand=str(demand)) as door,
+    ):
+        told.bind(str(demand))
+        told.settimeout(20)
+
+        def bring() -> None:
+            while (
+                not (wanted := Demand.model_validate_json(told.recv(65536)).models.get("tiny"))
+                or not wanted.waiting
+            ):
+                pass
+            wait_until(lambda: "/v1/models" in door.log.read_text(), what="a look at the model", timeout=20)
+            model = write_tiny_gguf(tmp_path / "tiny.gguf")
+            running = start(FakeEngine(), Place.of_python(Path(sys.executable)), model, tmp_path)
+            started.append(running)
+            record = running.record()
+            ready = ModelRoute(model="tiny", state="ready", replicas=(ReplicaRoute(nonce=record.nonce),))
+            write_private(routes, Routes(generation=2, models=(ready,)).model_dump_json())
+
+        bringing = threading.Thread(target=bring)
+        bringing.start()
+        monkeypatch.setenv("AI_HOW_TOKEN", door.token)
+        done = said("connect", "tiny", "--url", door.url, "--timeout", "60")
+        bringing.join()
+        started[0].end()
+    assert "waiting for tiny, which is asleep" in done.stderr and "tiny answers, after" in done.stderr
+    assert f"export OPENAI_BASE_URL={door.url}/v1" in done.stdout
 
 
 # --- behind SSH ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from ai_how.errors import AiHowError
 
 if TYPE_CHECKING:
     from ai_how.client import Conversation
+    from ai_how.site.connect import Door
 
 HELP = "/new begins anew, /help shows this; Ctrl-C ends an answer, Ctrl-D the conversation."
 
@@ -38,14 +39,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     door = door_of(args, notify=lambda text: err.print(f"[dim]{text}[/]"))
-    with Waiting(args.model) as waiting, client_of(door, timeout=args.timeout, waiting=waiting) as client:
+    with (
+        Waiting(args.model, door) as waiting,
+        client_of(door, timeout=args.timeout, waiting=waiting) as client,
+    ):
         talk = client.chat(args.model, **_options(args))
         if args.question is not None:
             _once(talk, args, waiting)
             return 0
         client.wake(args.model)
         waiting.end()
-        _converse(talk, args)
+        _converse(talk, args, door)
     return 0
 
 
@@ -63,7 +67,7 @@ def _once(talk: Conversation, args: argparse.Namespace, waiting: Waiting) -> Non
         _answer(talk, args.question, waiting)
 
 
-def _converse(talk: Conversation, args: argparse.Namespace) -> None:
+def _converse(talk: Conversation, args: argparse.Namespace, door: Door) -> None:
     by_hand = sys.stdin.isatty()
     if by_hand:
         with suppress(ImportError):
@@ -84,7 +88,7 @@ def _converse(talk: Conversation, args: argparse.Namespace) -> None:
         if by_hand and text.startswith("/"):
             _order(talk, text)
         elif text:
-            _turn(talk, text, args, by_hand)
+            _turn(talk, text, args, by_hand, door)
 
 
 def _order(talk: Conversation, text: str) -> None:
@@ -95,9 +99,9 @@ def _order(talk: Conversation, text: str) -> None:
         err.print(f"[dim]{HELP}[/]")
 
 
-def _turn(talk: Conversation, text: str, args: argparse.Namespace, by_hand: bool) -> None:
+def _turn(talk: Conversation, text: str, args: argparse.Namespace, by_hand: bool, door: Door) -> None:
     try:
-        with Waiting(args.model) as waiting:
+        with Waiting(args.model, door) as waiting:
             if args.json:
                 print(json.dumps(_facts(args.model, text, talk.say(text).text)), flush=True)
             else:

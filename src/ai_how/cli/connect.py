@@ -37,7 +37,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     door = door_of(args, notify=lambda text: err.print(f"[dim]{text}[/]"))
-    with Waiting(args.model) as waiting, client_of(door, timeout=args.timeout, waiting=waiting) as client:
+    with (
+        Waiting(args.model, door) as waiting,
+        client_of(door, timeout=args.timeout, waiting=waiting) as client,
+    ):
         client.wake(args.model)
         waiting.end()
         err.print(f"[dim]{args.model} answers, after {duration(waiting.seconds)}[/]")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from rich.markup import escape
+
 from ai_how.cli.output import duration, err, site_arguments
 from ai_how.errors import AiHowError, NotFound
 
@@ -77,10 +79,11 @@ def _token(file: Path | None) -> str | None:
 
 
 class Waiting:
-    """Says on standard error that a model is waited for, once that takes more than a second, and why."""
+    """Says on standard error that a model is waited for, once that takes more than a second, how it is, and why."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, door: Door) -> None:
         self._model = model
+        self._door = door
         self._why = ""
         self._over = threading.Event()
         self._began = time.monotonic()
@@ -112,12 +115,29 @@ class Waiting:
         if self._over.wait(1.0):
             return
         if not err.is_terminal:
-            err.print(f"waiting for {self._model}")
+            state = self._state()
+            err.print(f"waiting for {self._model}{f', which is {state}' if state else ''}")
             return
         with err.status("") as status:
+            state, looked = self._state(), time.monotonic()
             while not self._over.wait(0.2):
-                why = f"  [dim]{self._why}[/]" if self._why else ""
-                status.update(f"waiting for [bold]{self._model}[/]  {duration(self.seconds)}{why}")
+                if time.monotonic() - looked > 2:
+                    state, looked = self._state(), time.monotonic()
+                status.update(
+                    f"waiting for [bold]{self._model}[/]  {duration(self.seconds)}  {state or ''}"
+                    f"{f'  [dim]{escape(self._why)}[/]' if self._why else ''}"
+                )
+
+    def _state(self) -> str | None:
+        """How the gateway says that the model is; None when it does not say."""
+        from ai_how.client import Patience, SiteClient
+
+        door = self._door
+        with SiteClient(door.url, door.token, ca=door.ca, patience=Patience(0), timeout=5) as client:
+            try:
+                return next((card.state for card in client.models().data if card.id == self._model), None)
+            except AiHowError:
+                return None  # what went wrong is said by whoever waits
 
 
 def command_after_dashes(parser: argparse.ArgumentParser, *usage: str) -> None:
