@@ -6,13 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from ai_how.errors import StepFailed, TimedOut
 from ai_how.host import disk
 from ai_how.providers.local import processes, render
-from ai_how.providers.local.supervisor import Supervisor
+from ai_how.providers.local.supervisor import ProcessInfo, Supervisor
 from ai_how.providers.model import Observation, Observed, State, Undo
 from ai_how.run import Command, Gate, wait_until, write_whole
 from ai_how.services import File, Layout, Service
@@ -21,6 +22,7 @@ from ai_how.services.health import probe
 _DOWN = {"STOPPED", "EXITED", "STOPPING"}
 _FAILED = {"FATAL", "BACKOFF", "UNKNOWN"}
 _LOG_LINES = 15
+_ASKED_AT_ONCE = 8
 
 
 class LocalProvider:
@@ -36,19 +38,20 @@ class LocalProvider:
         supervisor = self._supervisor.pid()
         table = processes.marked(self._layout.root)
         known = self._supervisor.processes() if supervisor else {}
-        observations = {}
-        for service in wanted:
-            info = known.get(service.name)
-            if info is None or info.state in _DOWN:
-                made = service.initialisation is None or service.initialisation.target.exists()
-                known_of = render.program_file(self._layout, service.name).exists()
-                state = State.STOPPED if made and known_of else State.ABSENT
-                observations[service.name] = Observation(service.name, state)
-            elif info.state in _FAILED:
-                detail = info.spawn_error or f"supervisord says {info.state}"
-                observations[service.name] = Observation(service.name, State.FAILED, detail=detail)
-            else:
-                observations[service.name] = self._running(service, info.pid, info.start, table)
+        observations = {
+            service.name: self._at_rest(service, known.get(service.name)) for service in wanted
+        }
+        running = [service for service in wanted if observations[service.name].state is State.RUNNING]
+        # Side by side: most of them wait for a program of somebody else's to start.
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            for service, wrong in zip(running, pool.map(self._ask, running), strict=True):
+                own = table.get(known[service.name].pid)
+                observations[service.name] = replace(
+                    observations[service.name],
+                    healthy=wrong is None,
+                    digest=own.digest if own else None,
+                    detail=wrong or "",
+                )
         names = {service.name for service in wanted}
         defined = {path.stem for path in render.program_file(self._layout, "x").parent.glob("*.conf")}
         return Observed(
@@ -58,20 +61,19 @@ class LocalProvider:
             supervised=supervisor is not None,
         )
 
-    def _running(
-        self, service: Service, pid: int, since: float, table: dict[int, processes.Marked]
-    ) -> Observation:
-        wrong = probe(self._gate, service.probe)
-        own = table.get(pid)
-        return Observation(
-            service.name,
-            State.RUNNING,
-            healthy=wrong is None,
-            pid=pid,
-            digest=own.digest if own else None,
-            since=since,
-            detail=wrong or "",
-        )
+    def _at_rest(self, service: Service, info: ProcessInfo | None) -> Observation:
+        """What supervisord and the site's folder tell of a service; one that runs is still to be asked."""
+        if info is None or info.state in _DOWN:
+            made = service.initialisation is None or service.initialisation.target.exists()
+            known_of = render.program_file(self._layout, service.name).exists()
+            return Observation(service.name, State.STOPPED if made and known_of else State.ABSENT)
+        if info.state in _FAILED:
+            detail = info.spawn_error or f"supervisord says {info.state}"
+            return Observation(service.name, State.FAILED, detail=detail)
+        return Observation(service.name, State.RUNNING, pid=info.pid, since=info.start)
+
+    def _ask(self, service: Service) -> str | None:
+        return probe(self._gate, service.probe)
 
     def open(self) -> Undo:
         layout = self._layout
