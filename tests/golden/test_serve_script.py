@@ -19,7 +19,10 @@ CASES = {
     "everything": (
         Path("/srv/ada's site"),
         "HuggingFaceTB/SmolLM:135M",
-        ReplicaResources(cpus=4, memory="8G", time_limit="1-00:00:00", gres="gpu:a100:1", partition="gpu"),
+        ReplicaResources(
+            cpus=4, memory="8G", time_limit="1-00:00:00", gres="gpu:a100:1", partition="gpu", account="lab",
+            qos="high",
+        ),
     ),
 }
 

@@ -2,92 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
+from sample_replicas import NOW, Job, record, wanted
 
 from ai_how.serving.fit import Need
-from ai_how.serving.replicas import Phase, ReplicaWanted, plan
+from ai_how.serving.replicas import Phase, plan
+from ai_how.serving.replicas.plan import Facts
 from ai_how.wire import EndpointRecord
 
-NONCE = "ab" * 12
-
-
-@dataclass(frozen=True)
-class Job:
-    id: int = 7
-    name: str = "serve-tiny"
-    state: str = "RUNNING"
-    reason: str = "None"
-    nodes: str = "node01"
-
-
-WANTED = ReplicaWanted(
-    nonce=NONCE,
-    model="tiny",
-    engine="llama.cpp",
-    job_name="serve-tiny",
-    job_id=7,
-    submitted=100.0,
-    log="/site/log/jobs/serve-tiny-%j.log",
-)
-
-
-def record(heartbeat: float = 200.0, nonce: str = NONCE, job_id: int = 7) -> EndpointRecord:
-    return EndpointRecord(
-        version="1.0", model="tiny", host="127.0.0.1", port=4000, job_id=job_id, nonce=nonce, uid=0,
-        engine="llama.cpp", started=150.0, heartbeat=heartbeat,
-    )  # fmt: skip
+WANTED = wanted(7)
+OWN = record(WANTED.nonce)
 
 
 @pytest.mark.parametrize(
-    ("job", "records", "phase", "reason"),
+    ("job", "found", "phase", "reason", "faulty"),
     [
-        (Job(state="PENDING", reason="Resources", nodes=""), [], Phase.PENDING, "Resources"),
-        (Job(state="PENDING", reason="(null)", nodes=""), [], Phase.PENDING, "waits for its turn"),
-        (Job(state="CONFIGURING"), [], Phase.LOADING, "the engine is loading the model"),
-        (Job(), [], Phase.LOADING, "the engine is loading the model"),
-        (Job(), [record()], Phase.READY, "it answers"),
-        (Job(), [record(nonce="cd" * 12)], Phase.LOADING, "the engine is loading the model"),
-        (Job(), [record(job_id=6)], Phase.LOADING, "the engine is loading the model"),
-        (Job(), [record(heartbeat=160.0)], Phase.LOST, "no heartbeat for 50 s"),
-        (Job(state="SUSPENDED"), [record()], Phase.PENDING, "Slurm has suspended it"),
-        (Job(state="COMPLETING"), [record()], Phase.LOST, "it is ending"),
-        (Job(state="CANCELLED by 1000"), [], Phase.LOST, "its job ended: CANCELLED"),
-        (
-            Job(state="FAILED", reason="NonZeroExitCode"),
-            [],
-            Phase.LOST,
-            "its job ended: FAILED (NonZeroExitCode)",
-        ),
-        (Job(id=8), [], Phase.LOST, "Slurm holds no job 7 any more"),
+        (Job(state="PENDING", reason="Resources", nodes=""), None, Phase.PENDING, "Resources", False),
+        (Job(state="PENDING", reason="(null)", nodes=""), None, Phase.PENDING, "waits for its turn", False),
+        (Job(state="CONFIGURING"), None, Phase.LOADING, "the engine is loading the model", False),
+        (Job(), None, Phase.LOADING, "the engine is loading the model", False),
+        (Job(), OWN, Phase.READY, "it answers", False),
+        (Job(uid=0), OWN, Phase.READY, "it answers", False),
+        # Another user's record under our nonce, and one of another job.
+        (Job(uid=1000), OWN, Phase.LOADING, "its record is not of this job", False),
+        (Job(), record(WANTED.nonce, 6), Phase.LOADING, "its record is not of this job", False),
+        (Job(), record(WANTED.nonce, model="other"), Phase.LOST, "it serves other", True),
+        (Job(), record(WANTED.nonce, heartbeat=NOW - 50), Phase.LOST, "no heartbeat for 50 s", True),
+        (Job(state="SUSPENDED"), OWN, Phase.PENDING, "Slurm has suspended it", False),
+        (Job(state="COMPLETING"), OWN, Phase.LOST, "it is ending", False),
+        (Job(state="CANCELLED by 1000"), None, Phase.LOST, "its job ended: CANCELLED", False),
+        (Job(state="NODE_FAIL"), None, Phase.LOST, "its job ended: NODE_FAIL", False),
+        (Job(state="PREEMPTED"), None, Phase.LOST, "its job ended: PREEMPTED", False),
+        (Job(state="TIMEOUT"), None, Phase.LOST, "its job ended: TIMEOUT", False),
+        (Job(state="OUT_OF_MEMORY"), None, Phase.LOST, "its job ended: OUT_OF_MEMORY", True),
+        (Job(state="FAILED", reason="NonZeroExitCode"), None, Phase.LOST, "its job ended: FAILED (NonZeroExitCode)", True),
+        (Job(id=8), None, Phase.LOST, "Slurm holds no job 7 any more", False),
     ],
-)
-def test_the_phase_and_its_reason(job: Job, records: list[EndpointRecord], phase: Phase, reason: str) -> None:
-    status = plan.judge(WANTED, [job], records, now=210.0)
-    assert (status.phase, status.reason) == (phase, reason)
+)  # fmt: skip
+def test_the_phase_and_its_reason(
+    job: Job, found: EndpointRecord | None, phase: Phase, reason: str, faulty: bool
+) -> None:
+    facts = Facts({job.id: job}, {WANTED.nonce: found} if found else {}, verified={WANTED.nonce})
+    status = plan.judge(WANTED, facts, NOW)
+    assert (status.phase, status.reason, status.faulty) == (phase, reason, faulty)
+
+
+def test_an_engine_that_did_not_give_the_right_answer_is_not_ready() -> None:
+    facts = Facts({7: Job()}, {WANTED.nonce: OWN}, faults={WANTED.nonce: "its engine does not list tiny"})
+    status = plan.judge(WANTED, facts, NOW)
+    assert (status.phase, status.reason) == (Phase.LOADING, "its engine does not list tiny")
 
 
 def test_a_job_just_submitted_need_not_be_seen_yet() -> None:
-    assert plan.judge(WANTED, [], [], now=101.0).phase is Phase.PENDING
+    young = WANTED.model_copy(update={"submitted": NOW - 1})
+    assert plan.judge(young, Facts({}, {}), NOW).phase is Phase.PENDING
 
 
 def test_one_that_never_was_submitted() -> None:
-    status = plan.judge(WANTED.model_copy(update={"job_id": None}), [], [], now=210.0)
+    status = plan.judge(WANTED.model_copy(update={"job_id": None}), Facts({}, {}), NOW)
     assert (status.phase, status.reason) == (Phase.LOST, "it never was submitted")
 
 
-def test_a_lost_job_id_is_found_again() -> None:
+def test_a_lost_job_id_is_found_again_by_the_folder_of_the_job() -> None:
     lost = WANTED.model_copy(update={"job_id": None})
-    assert plan.adopt(lost, [Job()], []).job_id == 7
-    assert plan.adopt(lost, [Job(), Job(id=8)], [record(job_id=8)]).job_id == 8
-    assert plan.adopt(lost, [Job(), Job(id=8)], []).job_id is None
-    assert plan.adopt(lost, [Job(name="train-digits")], []).job_id is None
+    own = Job(9, work_dir=f"/site/share/replicas/{WANTED.nonce}")
+    assert plan.adopt(lost, [Job(), Job(8), own]).job_id == 9
+    assert plan.adopt(lost, [Job(), Job(8, work_dir="/site/share/replicas/" + "a" * 24)]).job_id is None
+    assert plan.adopt(WANTED, [own]) is WANTED
+
+
+def test_jobs_that_nobody_asked_for_are_known_by_their_folder() -> None:
+    folder = "/site/share/replicas"
+    ours = Job(1, work_dir=f"{folder}/{WANTED.nonce}")
+    orphan = Job(2, work_dir=f"{folder}/{'a' * 24}")
+    jobs = [
+        ours, orphan, Job(3, work_dir="/home/ada"), Job(4, work_dir=f"/other/share/replicas/{'a' * 24}"),
+        replace(orphan, id=5, state="COMPLETING"),
+    ]  # fmt: skip
+    assert [job.id for job in plan.orphans(jobs, {WANTED.nonce}, folder)] == [2]
 
 
 def test_a_record_whose_job_does_not_run_is_stale() -> None:
-    records = [record(job_id=7), record(job_id=8, nonce="cd" * 12), record(job_id=9, nonce="ef" * 12)]
-    jobs = [Job(), Job(id=8, state="COMPLETED")]
+    records = [record("a" * 24, 7), record("b" * 24, 8), record("c" * 24, 9)]
+    jobs = {7: Job(), 8: Job(id=8, state="COMPLETED")}
     assert [one.job_id for one in plan.stale(records, jobs)] == [8, 9]
 
 
@@ -103,13 +102,3 @@ def test_memory_grows_with_the_model() -> None:
 def test_a_long_context_is_asked_for_too() -> None:
     needed = Need(weights=4 * 2**30, cache=16 * 2**30, compute=2**30, runtime=1)
     assert plan.memory_for(4 * 2**30, needed) == "24167M"
-
-
-def test_what_a_target_means() -> None:
-    other = WANTED.model_copy(update={"job_id": 8, "nonce": "cd" * 12})
-    seven = WANTED.model_copy(update={"model": "7", "job_id": 9, "nonce": "ef" * 12})
-    everyone = (WANTED, other, seven)
-    assert plan.select(everyone, "tiny") == (WANTED, other)
-    assert plan.select(everyone, "8") == (other,)
-    assert plan.select(everyone, "7") == (WANTED,)
-    assert plan.select(everyone, "nothing") == ()

@@ -154,3 +154,19 @@ def test_cpu_times(text: str, seconds: float) -> None:
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse.size(text) == size
+
+
+def test_the_queue_as_squeue_tells_it() -> None:
+    text = (
+        "12|1000|RUNNING|1764366000|1764366005|1764394805|8:00:00|gpu|node01|/s/share/replicas/abab|None|serve-a|b\n"
+        "13|1000|PENDING|1764366000|1764369600|1764398400|UNLIMITED|gpu||/home/ada|Resources|serve two\n"
+        "14|1000|PENDING|2026-11-28T21:00:00|N/A|N/A|1-00:00:00|gpu||/home/ada|Priority|x\n"
+        "15_[1-4]|1000|PENDING|N/A|N/A|N/A|1:00|gpu||/home/ada|None|array\n"
+        "squeue: some message\n"
+    )
+    running, waiting, unsure = parse.squeue_jobs(text)
+    assert (running.id, running.uid, running.state, running.nodes) == (12, 1000, "RUNNING", "node01")
+    assert (running.name, running.reason) == ("serve-a|b", "")
+    assert (running.start, running.end, running.work_dir) == (1764366005, 1764394805, "/s/share/replicas/abab")
+    assert (waiting.start, waiting.reason, waiting.nodes) == (1764369600, "Resources", "")
+    assert (unsure.start, unsure.end) == (0, 0) and unsure.submit > 0

@@ -1,10 +1,14 @@
-"""List the replicas: which models are served, where, and how they are."""
+"""List the served models and their replicas: what is wanted of each, where it runs, and how it is."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from ai_how.cli.output import json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+
+if TYPE_CHECKING:
+    from ai_how.site.serving import Facts
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,23 +17,83 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.table import Table
+    from ai_how.site import serving
 
-    from ai_how.site import work
-
-    replicas = work.replicas_of(site_of(args)).ps()
+    shown = serving.ps(site_of(args))
     if args.json:
-        print_json({"replicas": [one.as_json() for one in replicas]})
+        print_json(shown)
         return 0
-    if not replicas:
+    if shown.get("problem"):
+        err.print(f"[yellow]as it was seen last:[/] {shown['problem']}")
+    if not shown["models"] and not shown["replicas"]:
         out.print("Nothing is served. `ai-how serve MODEL` serves a model.")
         return 0
+    _models(shown)
+    if shown["replicas"]:
+        out.print("")
+        _replicas(shown)
+    for model in shown["models"]:
+        if model["log_tail"]:
+            out.print(f"\n[bold]{model['model']}[/]: the last lines of what failed")
+            for line in model["log_tail"].splitlines():
+                out.print(f"  {line}", markup=False)
+    return 0
+
+
+def _models(shown: Facts) -> None:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("model", "state", "job", "node", "reason"):
+    for name in ("model", "state", "replicas", "version", "asked by", "reason"):
         table.add_column(name)
-    for one in replicas:
+    for one in shown["models"]:
+        mine = [replica for replica in shown["replicas"] if replica["model"] == one["model"]]
+        ready = sum(replica["phase"] == "ready" and not replica["draining"] for replica in mine)
         table.add_row(
-            one.wanted.model, str(one.phase), str(one.wanted.job_id), one.node or "", one.reason or ""
+            one["model"],
+            _coloured(one["state"]),
+            _count(one, ready),
+            _version(one),
+            one["asked_by"],
+            one["reason"],
         )
     out.print(table, soft_wrap=False)
-    return 0
+
+
+def _coloured(state: str) -> str:
+    colour = {"ready": "green", "failed": "red", "starting": "yellow"}.get(state, "dim")
+    return f"[{colour}]{state}[/]"
+
+
+def _count(model: dict[str, Any], ready: int) -> str:
+    least, most = model["min"], model["max"]
+    span = f" ({least} to {most})" if least != most else ""
+    return f"{ready} of {model['replicas_wanted']}{span}"
+
+
+def _version(model: dict[str, Any]) -> str:
+    canary = model["canary"]
+    beside = f", {canary['weight']} % {canary['source']}" if canary else ""
+    number = f" ({model['registry_version']})" if model["registry_version"] else ""
+    return f"{model['source'] or '-'}{number}{beside}"
+
+
+def _replicas(shown: Facts) -> None:
+    import time
+
+    from rich.table import Table
+
+    from ai_how.cli.output import duration
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("replica of", "state", "job", "node", "time left", "requests", "reason"):
+        table.add_column(name)
+    now = time.time()
+    for one in shown["replicas"]:
+        state = "draining" if one["draining"] and one["phase"] == "ready" else one["phase"]
+        left = duration(max(one["ends"] - now, 0)) if one["ends"] else ""
+        table.add_row(
+            one["model"], state, str(one["job_id"] or "-"), one["node"] or "", left, str(one["requests"]),
+            one["leaving"] or one["reason"] or "",
+        )  # fmt: skip
+    out.print(table, soft_wrap=False)

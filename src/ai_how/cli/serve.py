@@ -1,7 +1,9 @@
-"""Serve a model as a Slurm job behind the gateway; returns when it answers.
+"""Serve a model by Slurm jobs behind the gateway; returns when it answers.
 
-The model is a registered one (NAME, NAME:VERSION, NAME@ALIAS), a Hugging Face folder, or a GGUF file. With --dry-run
-nothing is started: it shows what memory the model needs, and the smallest GPU or slice of the cluster that has it.
+The model is a registered one (NAME, NAME:VERSION, NAME@ALIAS), a Hugging Face folder, or a GGUF file. It is kept served
+from then on: what fails is started anew, and before a time limit another replica takes over. Said again, it changes the
+numbers; with --upgrade or --canary it brings another version. With --dry-run nothing is started: it shows what memory
+the model needs, and the smallest GPU or slice of the cluster that has it.
 """
 
 from __future__ import annotations
@@ -13,26 +15,62 @@ from ai_how.cli.output import err, json_argument, out, print_json, site_argument
 
 if TYPE_CHECKING:
     from ai_how.serving.fit import Fit
+    from ai_how.site.resolve import Wish
+    from ai_how.site.serving import Facts, Numbers
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="NAME, NAME:VERSION, NAME@ALIAS, a Hugging Face folder or a GGUF file")
     parser.add_argument("--name", help="the name that clients ask for (default: the model's own)")
+    parser.add_argument("--engine", default="llama.cpp", help="the engine that serves it")
     parser.add_argument("--context", type=int, default=2048, help="context of each request, in tokens")
-    parser.add_argument("--slots", type=int, default=2, help="requests answered at once")
-    parser.add_argument("--cpus", type=int, default=1, help="CPUs of the replica")
-    parser.add_argument("--gres", help="GPUs of the replica, such as gpu:a100:1")
-    parser.add_argument("--time", default="08:00:00", help="time limit, in Slurm's notation")
-    parser.add_argument("--partition", help="partition")
+    parser.add_argument("--slots", type=int, default=2, help="requests that a replica answers at once")
+    _numbers(parser)
+    _resources(parser)
+    change = parser.add_mutually_exclusive_group()
+    change.add_argument(
+        "--upgrade", action="store_true", help="this version takes the place of the one served"
+    )
+    change.add_argument(
+        "--canary", type=int, metavar="PERCENT", help="this version gets so many of 100 requests"
+    )
+    change.add_argument(
+        "--rollback", action="store_true", help="MODEL, as clients call it: back to the version before"
+    )
     parser.add_argument("--timeout", type=float, default=600, help="seconds to wait until it answers")
     parser.add_argument("--dry-run", action="store_true", help="show what it needs and where it fits")
     site_arguments(parser)
     json_argument(parser)
 
 
+def _numbers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--replicas", type=int, help="how many replicas, always")
+    parser.add_argument("--min", type=int, help="never fewer; 0 lets it sleep while nobody asks")
+    parser.add_argument("--max", type=int, help="never more")
+    parser.add_argument("--idle", metavar="TIME", help="sleep after so long without a request, such as 15m")
+    parser.add_argument("--no-wake", action="store_true", help="requests do not wake it")
+    parser.add_argument(
+        "--queue", type=int, help="requests that may wait for each replica before there is one more"
+    )
+    parser.add_argument(
+        "--tokens", type=int, help="tokens in flight on each replica before there is one more"
+    )
+
+
+def _resources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cpus", type=int, default=1, help="CPUs of a replica")
+    parser.add_argument("--memory", help="memory of a replica, such as 8G (default: what the model needs)")
+    parser.add_argument("--gres", help="GPUs of a replica, such as gpu:a100:1")
+    parser.add_argument(
+        "--time", default="08:00:00", help="time limit of a replica's job, in Slurm's notation"
+    )
+    parser.add_argument("--partition", help="partition")
+    parser.add_argument("--account", help="account that the jobs are charged to")
+    parser.add_argument("--qos", help="QOS of the jobs")
+
+
 def run(args: argparse.Namespace) -> int:
-    from ai_how.serving.replicas import ReplicaResources
-    from ai_how.site import work
+    from ai_how.site import serving
 
     site = site_of(args)
     if args.dry_run:
@@ -41,20 +79,78 @@ def run(args: argparse.Namespace) -> int:
         found = fit(site, args.model, name=args.name, context=args.context, slots=args.slots)
         print_json(found.as_json()) if args.json else _show(found)
         return 0 if found.chosen else 1
+
+    def progress(text: str) -> None:
+        err.print(f"[dim]{text}[/]")
+
+    if args.rollback:
+        served = serving.rollback(site, args.model, progress, timeout=args.timeout)
+    else:
+        served = serving.serve(
+            site, _wish(args), progress,
+            numbers=_numbers_of(args),
+            change="upgrade" if args.upgrade else "canary" if args.canary is not None else "none",
+            weight=args.canary or 0,
+            timeout=args.timeout,
+        )  # fmt: skip
+    return _told(args, served, f"{site.gateway_url}/v1")
+
+
+def _wish(args: argparse.Namespace) -> Wish:
+    from ai_how.serving.replicas import ReplicaResources
+    from ai_how.site.resolve import Wish
+
     resources = ReplicaResources(
-        cpus=args.cpus, time_limit=args.time, partition=args.partition, gres=args.gres
-    )
-    served = work.serve(
-        site, args.model, resources, lambda text: err.print(f"[dim]{text}[/]"),
-        name=args.name, context=args.context, slots=args.slots, timeout=args.timeout,
+        cpus=args.cpus, memory=args.memory, time_limit=args.time, gres=args.gres, partition=args.partition,
+        account=args.account, qos=args.qos,
     )  # fmt: skip
+    return Wish(
+        reference=args.model, name=args.name, engine=args.engine, context=args.context, slots=args.slots,
+        resources=resources,
+    )  # fmt: skip
+
+
+def _numbers_of(args: argparse.Namespace) -> Numbers:
+    from ai_how.errors import UsageError
+    from ai_how.site.serving import Numbers
+    from ai_how.spec.serving import seconds
+
+    if args.replicas is not None and (args.min is not None or args.max is not None):
+        raise UsageError("--replicas says how many always; --min and --max say from where to where")
+    if args.canary is not None and not 1 <= args.canary <= 99:
+        raise UsageError(f"a canary gets 1 to 99 of 100 requests, not {args.canary}")
+    for word in ("replicas", "min", "max", "queue", "tokens"):
+        value = getattr(args, word)
+        if value is not None and value < (0 if word in ("min", "queue") else 1):
+            raise UsageError(f"--{word} {value}: that is too few")
+    try:
+        idle = seconds(args.idle) if args.idle else None
+    except ValueError as error:
+        raise UsageError(f"--idle: {error}") from error
+    return Numbers(
+        minimum=args.min if args.replicas is None else args.replicas,
+        maximum=args.max if args.replicas is None else args.replicas,
+        idle=idle,
+        wakes=False if args.no_wake else None,
+        queue=args.queue,
+        tokens=args.tokens,
+    )
+
+
+def _told(args: argparse.Namespace, served: Facts, base_url: str) -> int:
+    name, replica = served["model"], served["answering"]
     if args.json:
-        print_json({**served.as_json(), "base_url": f"{site.gateway_url}/v1"})
+        print_json(
+            {**replica, **{key: served[key] for key in served if key != "answering"}, "base_url": base_url}
+        )
         return 0
-    name = served.wanted.model
-    out.print(f"[bold green]{name}[/] answers (job {served.wanted.job_id} on {served.node})")
+    count = sum(one["phase"] == "ready" for one in served["replicas"])
+    more = f", {count} replicas" if count > 1 else ""
+    out.print(f"[bold green]{name}[/] answers (job {replica['job_id']} on {replica['node']}{more})")
+    if served["canary"]:
+        out.print(f"  {served['canary']['weight']} of 100 requests go to {served['canary']['source']}")
     out.print(f"  ai-how chat {name} 'a question'")
-    out.print(f"  OPENAI_BASE_URL={site.gateway_url}/v1  (`ai-how shell` sets it, and the key)")
+    out.print(f"  OPENAI_BASE_URL={base_url}  (`ai-how shell` sets it, and the key)")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Stop serving a model: every replica of it, or the one with the job id given."""
+"""Stop serving a model. Its replicas end the requests that they hold first, unless --now is said.
+
+With a job's id that one replica ends; where so many are wanted, another takes its place before.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,23 @@ from ai_how.cli.output import json_argument, out, print_json, site_arguments, si
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the served model's name, or a replica's job id")
+    parser.add_argument("--now", action="store_true", help="do not wait for the requests that it holds")
     site_arguments(parser)
     json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ai_how.site import work
+    from ai_how.site import serving
 
-    gone = work.replicas_of(site_of(args)).stop(args.model)
+    done = serving.stop(site_of(args), args.model, now=args.now)
     if args.json:
-        print_json({"stopped": [{"model": one.model, "job_id": one.job_id} for one in gone]})
-    else:
-        for one in gone:
-            out.print(f"{one.model} is no longer served (job {one.job_id})")
+        facts = [{"model": one.model, "job_id": one.job_id} for one in done.replicas]
+        print_json({"model": done.model, "stopped": facts, "replaced": done.replaced})
+        return 0
+    jobs = ", ".join(str(one.job_id) for one in done.replicas)
+    if done.replaced:
+        out.print(f"job {jobs} of {done.model} ends; another takes its place")
+        return 0
+    how = f"; job {jobs} ends what it holds" if jobs and not args.now else f" (job {jobs})" if jobs else ""
+    out.print(f"{done.model} is no longer served{how}")
     return 0

@@ -23,6 +23,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ai_how.site import serving
+
     site = site_of(args)
     warnings = site.warnings()
     if not args.json:
@@ -31,7 +33,12 @@ def run(args: argparse.Namespace) -> int:
     begin = time.monotonic()
     with PlanProgress() as progress:
         plan = site.up(progress)
+        unserved = serving.settle(site, progress.note)
     seconds = time.monotonic() - begin
+    for words in unserved:
+        warnings.append(words)
+        if not args.json:
+            print_warning(words)
     facts = {
         "name": site.file.spec.name,
         "folder": str(site.layout.root),

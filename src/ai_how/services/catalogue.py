@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ai_how.services import gateway, mariadb, mlflow, munge, object_store, postgresql, slurm, tracker
+from ai_how.services import (
+    gateway,
+    mariadb,
+    mlflow,
+    munge,
+    object_store,
+    postgresql,
+    reconciler,
+    slurm,
+    tracker,
+)
 from ai_how.services.model import Service, Setting
 from ai_how.services.nodes import node_names
 from ai_how.spec import SiteSpec
@@ -34,6 +44,7 @@ def catalogue(setting: Setting) -> tuple[Service, ...]:
         mlflow.define(setting),
         gateway.define(setting),
         tracker.define(setting),
+        reconciler.define(setting),
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import time
 import urllib.parse
 
 from ai_how.errors import AiHowError
 from ai_how.run import Gate
-from ai_how.services.model import CommandProbe, HttpProbe, PortProbe, Probe, SocketProbe
+from ai_how.services.model import CommandProbe, HeartbeatProbe, HttpProbe, PortProbe, Probe, SocketProbe
 
 
 def probe(gate: Gate, how: Probe) -> str | None:
@@ -23,6 +24,8 @@ def probe(gate: Gate, how: Probe) -> str | None:
             return _connect(socket.AF_INET, ("127.0.0.1", how.port))
         case SocketProbe():
             return _connect(socket.AF_UNIX, str(how.path))
+        case HeartbeatProbe():
+            return _heartbeat(how)
 
 
 def _command(gate: Gate, how: CommandProbe) -> str | None:
@@ -68,3 +71,11 @@ def _connect(family: socket.AddressFamily, address: tuple[str, int] | str) -> st
         except OSError as error:
             return f"{address}: {error.strerror or error}"
     return None
+
+
+def _heartbeat(how: HeartbeatProbe) -> str | None:
+    try:
+        silent = time.time() - how.path.stat().st_mtime
+    except OSError as error:
+        return f"{how.path}: {error.strerror or error}"
+    return None if silent <= how.seconds else f"{how.path} was written {silent:.0f} s ago"

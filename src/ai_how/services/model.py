@@ -80,7 +80,15 @@ class SocketProbe:
     path: Path
 
 
-Probe = CommandProbe | HttpProbe | PortProbe | SocketProbe
+@dataclass(frozen=True)
+class HeartbeatProbe:
+    """Healthy when the file was written within so many ``seconds``."""
+
+    path: Path
+    seconds: float
+
+
+Probe = CommandProbe | HttpProbe | PortProbe | SocketProbe | HeartbeatProbe
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,8 @@ class Site:
             return
         with FileLock(self.state.lock_path, "down"):
             actions = self._actions((), reporter)
+            # First: it would ask for new replicas in the place of those that are parked.
+            self.provider.destroy("reconciler")
             actions.park_jobs()
             reporter.note("stopping the daemons")
             self.provider.close(catalogue(self.setting()))

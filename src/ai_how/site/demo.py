@@ -18,7 +18,7 @@ from ai_how.jobs.model import JobFolder, JobRecord
 from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS
 from ai_how.serving.engines import find_engine
 from ai_how.serving.replicas import ReplicaResources
-from ai_how.site import work
+from ai_how.site import serving, work
 from ai_how.site.collect import host_facts, job_facts, site_facts, versions
 from ai_how.site.control import Site
 from ai_how.site.model import Reporter
@@ -33,6 +33,7 @@ from ai_how.site.report.model import (
     Score,
     TrainFacts,
 )
+from ai_how.site.resolve import Wish
 
 QUESTIONS = 6
 #: Environments that the demo's jobs run in, besides those of the services.
@@ -169,9 +170,10 @@ def _serve(site: Site, line: Timeline, tuned: Ended) -> tuple[tuple[ModelFacts, 
         model = work.gguf(site, reference, line.reporter.note)
         outcome.append(f"{model.path.stat().st_size / 1e6:.1f} MB")
     with line.phase("serve it", "serve") as outcome:
-        status = work.serve(site, reference, ReplicaResources(time_limit="00:30:00"), line.reporter.note)
-        job_id = status.wanted.job_id or 0
-        outcome.append(f"job {job_id} on {status.node}")
+        wish = Wish(reference, resources=ReplicaResources(time_limit="00:30:00"))
+        served = serving.serve(site, wish, line.reporter.note, change="upgrade")["answering"]
+        job_id = served["job_id"] or 0
+        outcome.append(f"job {job_id} on {served['node']}")
     facts = ModelFacts(name, int(version), work.ENGINE, model.path.stat().st_size)
     with line.phase("ask it through the gateway", "serve") as outcome:
         answers = list(_ask(site, name, tuned.folder.model))

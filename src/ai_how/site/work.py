@@ -14,8 +14,6 @@ from ai_how.jobs.model import JobRecord
 from ai_how.models.control import Gguf, Models
 from ai_how.models.convert import Precision
 from ai_how.services.nodes import nodes_of, partitions_of
-from ai_how.serving.engines import ServeRequest, find_engine, place_of
-from ai_how.serving.replicas import ReplicaResources, Replicas, ReplicaStatus, SiteFolders
 from ai_how.site.control import Site
 from ai_how.slurm.model import Job
 from ai_how.spec import walltime
@@ -34,11 +32,11 @@ def jobs_of(site: Site) -> Jobs:
 
 
 def _tracking(site: Site) -> Tracking:
-    _refuse_unborn(site)
+    refuse_unborn(site)
     return Tracking(site.tracking_uri)
 
 
-def _refuse_unborn(site: Site) -> None:
+def refuse_unborn(site: Site) -> None:
     if not site.exists:
         raise UsageError(f"the site '{site.file.spec.name}' was never up", todo="`ai-how up` brings it up.")
 
@@ -90,39 +88,6 @@ def gguf(site: Site, reference: str, progress: Progress, precision: Precision = 
         return python
 
     return models_of(site).gguf(reference, converter, precision)
-
-
-def replicas_of(site: Site) -> Replicas:
-    """The replicas of a site that was brought up."""
-    _refuse_unborn(site)
-    return Replicas(SiteFolders.of(site.layout.root), site.slurm)
-
-
-def serve(
-    site: Site,
-    reference: str,
-    resources: ReplicaResources,
-    progress: Progress,
-    *,
-    name: str | None = None,
-    context: int = 2048,
-    slots: int = 2,
-    timeout: float = 600,
-) -> ReplicaStatus:
-    """Start a replica of a model and wait until it answers.
-
-    Raises :class:`NotFound` for a model that does not exist, :class:`JobFailed` with the engine's last lines.
-    """
-    found = gguf(site, reference, progress)
-    engine = find_engine(ENGINE)
-    libraries = site.toolbox.ensure(engine.libraries, progress)
-    place = place_of(None, engine.runtime, lambda name: site.environments.ensure(name, progress))
-    request = ServeRequest(model=name or found.name, path=found.path, context=context, slots=slots)
-    replicas = replicas_of(site)
-    environment = {key: value for library in libraries.values() for key, value in library.env.items()}
-    wanted = replicas.start(request, engine, place, resources, environment)
-    progress(f"job {wanted.job_id} serves {request.model}; waiting until it answers")
-    return replicas.wait_ready(wanted, timeout=timeout)
 
 
 def facts(site: Site) -> Mapping[str, Any]:

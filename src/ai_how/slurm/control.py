@@ -39,6 +39,18 @@ class Slurm:
         """The jobs that slurmctld holds now: pending, running and recently ended."""
         return list(parse.scontrol_jobs(self._call("scontrol", "--oneliner", "show", "job").stdout))
 
+    def live_jobs(self) -> list[Job]:
+        """Our own jobs that wait, run or end right now; ``start`` of one that waits is when Slurm expects it to."""
+        # In seconds since the epoch, so that the other machine's time zone does not matter.
+        env = {"SLURM_TIME_FORMAT": "%s"}
+        answer = self._call("squeue", "--me", "--noheader", f"--format={parse.SQUEUE_FORMAT}", env=env)
+        return list(parse.squeue_jobs(answer.stdout))
+
+    def drained_nodes(self) -> list[str]:
+        """The nodes that are to be emptied: drained, failing, or reserved for maintenance."""
+        answer = self._call("sinfo", "--noheader", "--Node", "--states=drain,fail,maint", "--format=%N")
+        return sorted(set(answer.stdout.split()))
+
     def job(self, job_id: int) -> Job | None:
         """One job, from slurmctld or, when it has forgotten it, from accounting."""
         answer = self._call("scontrol", "--oneliner", "show", "job", str(job_id), check=False)
@@ -89,10 +101,16 @@ class Slurm:
         return "UP" in self._call("scontrol", "ping", check=False).stdout
 
     def _call(
-        self, program: str, *words: str, check: bool = True, cwd: Path | None = None, stdin: str | None = None
+        self,
+        program: str,
+        *words: str,
+        check: bool = True,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Completed:
         path = str(self._programs.get(program, program))
-        command = Command((path, *words), env=self._env, cwd=cwd, stdin=stdin, timeout=60)
+        command = Command((path, *words), env={**self._env, **(env or {})}, cwd=cwd, stdin=stdin, timeout=60)
         try:
             return self._gate.run(command, check=check)
         except CommandFailed as error:

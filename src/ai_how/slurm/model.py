@@ -101,6 +101,8 @@ class Job:
     restarts: int = 0
     #: Where its script runs; empty when it is accounting that tells.
     work_dir: str = ""
+    #: The account's number; None when it is accounting that tells.
+    uid: int | None = None
 
     @property
     def ended(self) -> bool:

@@ -14,6 +14,8 @@ SACCT_FIELDS = (
     "JobIDRaw", "JobName", "State", "ExitCode", "User", "Partition", "NodeList", "ElapsedRaw", "Timelimit",
     "Submit", "Start", "End",
 )  # fmt: skip
+#: Id, uid, state, submission, start (also the expected one), end, limit, partition, nodes, folder, reason, name.
+SQUEUE_FORMAT = "%i|%U|%T|%V|%S|%e|%l|%P|%N|%Z|%r|%j"
 ACCOUNTING_FIELDS = (
     "JobIDRaw", "State", "ExitCode", "ElapsedRaw", "TotalCPU", "MaxRSS", "AllocTRES", "NodeList",
 )  # fmt: skip
@@ -51,6 +53,30 @@ def scontrol_jobs(text: str) -> Iterator[Job]:
             end=moment(facts.get("EndTime", "")),
             restarts=int(facts.get("Restarts", "0")),
             work_dir=facts.get("WorkDir", ""),
+            uid=_number(facts.get("UserId", "").partition("(")[2].rstrip(")")),
+        )
+
+
+def squeue_jobs(text: str) -> Iterator[Job]:
+    """The jobs in the answer of ``squeue --noheader`` with ``SQUEUE_FORMAT``."""
+    for line in text.splitlines():
+        words = line.strip().split("|", 11)
+        if len(words) != 12 or not words[0].isdigit():
+            continue  # a task of an array, or a message among the lines
+        number, uid, state, submit, start, end, limit, partition, nodes, folder, reason, name = words
+        yield Job(
+            id=int(number),
+            name=name,
+            state=state,
+            reason="" if reason == "None" else reason,
+            partition=partition,
+            nodes=_null(nodes),
+            time_limit=limit,
+            submit=moment(submit),
+            start=moment(start),
+            end=moment(end),
+            work_dir=folder,
+            uid=_number(uid),
         )
 
 
@@ -138,7 +164,9 @@ def expand(hostlist: str) -> Iterator[str]:
 
 
 def moment(text: str) -> int:
-    """Seconds since the epoch for Slurm's local time stamp; 0 when it does not know."""
+    """Seconds since the epoch for Slurm's local time stamp, or for such seconds; 0 when it does not know."""
+    if text.isdigit():
+        return int(text)
     try:
         return int(time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S")))
     except ValueError:
@@ -171,6 +199,10 @@ def size(text: str) -> int:
     if match is None:
         return 0
     return int(float(match.group(1)) * 1024 ** " KMGT".index(match.group(2) or " "))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
 
 
 def _null(text: str) -> str:

@@ -11,6 +11,7 @@ from ai_how.spec import (
     check_gpus,
     check_network,
     check_operations,
+    check_serving,
     check_slurm,
 )
 from ai_how.spec.check import Check, Found
@@ -25,6 +26,7 @@ _PLANE = "clusters.cloud.control_plane"
 _WORKERS = "clusters.cloud.worker_nodes"
 _KUBERNETES = "clusters.cloud.kubernetes_config"
 _SERVICES = "clusters.cloud.services"
+_MODELS = "serving.models"
 
 
 def _each(place: str, *keys: str) -> tuple[str, ...]:
@@ -139,6 +141,19 @@ CHECKS = (
             f"{_SERVICES}.*.enabled",
             "monitoring.enabled",
             "monitoring.*.enabled",
+        ),
+    ),
+    Check(
+        check_serving.models,
+        _each(f"{_MODELS}.*", "name", "source", "replicas", "idle", "canary.source"),
+    ),
+    Check(check_serving.gateway, (_MODELS, f"{_SERVICES}.gateway.enabled")),
+    Check(
+        check_serving.places,
+        (
+            f"{_MODELS}.*.resources",
+            *_each(_SLURM, "partitions", "default_partition", "max_job_time", "accounts.*.name", "qos.*.name"),
+            *_groups("name", "count", "cpu_cores", "memory_gb"),
         ),
     ),
     Check(check_operations.monitoring, ("monitoring.clusters",)),

@@ -144,6 +144,7 @@ _RECREATE = Consequence(
     "cannot take machines from one provider to another: `ai-how destroy` with the old file comes first",
 )
 _NOT_WITHOUT = Consequence(Effect.REFUSED, "refuses it: no site is without it yet")
+_TOLD = _nothing("no daemon restarts; the reconciler is told, and replaces replicas one by one where it must")
 _UNUSED = _nothing("the provider local has no use for it")
 
 #: What to do by the path of a key; the longest that fits counts.
@@ -195,6 +196,7 @@ RULES: Mapping[str, Rule] = {
     "clusters.cloud.services.mlflow.enabled": _NOT_WITHOUT,
     "clusters.cloud.services.gateway": _restart("gateway"),
     "clusters.cloud.services.gateway.enabled": _NOT_WITHOUT,
+    "serving": _TOLD,
     "security": _nothing("nothing acts on it yet"),
     "security.expose": _restart("gateway"),
     "security.tls.names": _nothing("the gateway takes up a new certificate without a restart"),

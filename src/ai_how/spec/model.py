@@ -14,14 +14,15 @@ from ai_how.spec.networks import Network, Networks
 from ai_how.spec.nodes import Controller, ControlPlane, Device, NodeGroup, WorkerGroup, WorkerNodes
 from ai_how.spec.operations import Backup, Monitoring, Security
 from ai_how.spec.provider import Existing, Libvirt, Provider
+from ai_how.spec.serving import ServedModel, Serving
 from ai_how.spec.values import NAME, Frozen, Name, Port, Time
 
 __all__ = [
     "NAME", "Account", "AtLeast", "Backup", "CloudCluster", "CloudServices", "Clusters", "ControlPlane", "Controller",
     "Device", "Existing", "Frozen", "Global", "GpuAllocation", "GpuDemand", "GpuDevice", "HpcCluster",
     "KubernetesConfig", "Libvirt", "Metadata", "Monitoring", "Name", "Network", "Networks", "NodeGroup", "Partition",
-    "Port", "Provider", "Qos", "Security", "Shares", "SiteSpec", "SlurmConfig", "Storage", "StorageClass", "Time",
-    "WorkerGroup", "WorkerNodes",
+    "Port", "Provider", "Qos", "Security", "ServedModel", "Serving", "Shares", "SiteSpec", "SlurmConfig", "Storage",
+    "StorageClass", "Time", "WorkerGroup", "WorkerNodes",
 ]  # fmt: skip
 
 
@@ -52,6 +53,7 @@ class SiteSpec(Frozen):
         default_factory=Global, alias="global", description="What concerns both clusters."
     )
     clusters: Clusters = Field(description="The two sides of the site.")
+    serving: Serving = Field(default_factory=Serving, description="The models that are served.")
     security: Security = Field(default_factory=Security, description="Certificates, tokens, audit, SSH.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="Measurements and alerts.")
     backup: Backup = Field(default_factory=Backup, description="Saving the site's data.")

@@ -1,46 +1,44 @@
-"""Starts, observes and stops replicas."""
+"""Starts and ends replicas, and keeps the records of those that were asked for."""
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ai_how.errors import AiHowError, JobFailed, NotFound, TimedOut
-from ai_how.run import Clock, SystemClock, wait_until
+from ai_how.errors import AiHowError, CouldNotTell, NotFound, TimedOut
+from ai_how.run import Clock, LocalShare, Share, SystemClock
 from ai_how.security import read_private, write_private
-from ai_how.serving.engines import Engine, Place, ServeRequest, read_head
-from ai_how.serving.fit import Need, need, read_shape
-from ai_how.serving.replicas import plan, render
-from ai_how.serving.replicas.model import (
-    JobFacts,
-    Phase,
-    ReplicaResources,
-    ReplicaStatus,
-    ReplicaWanted,
-    Submitter,
-)
+from ai_how.serving.engines import Engine, Launch, ServeRequest, find_engine
+from ai_how.serving.replicas import render
+from ai_how.serving.replicas.desired import ModelVersion
+from ai_how.serving.replicas.model import Check, ReplicaWanted, Submitter
 from ai_how.wire import MODEL_NAME, EndpointRecord
 
+log = logging.getLogger("ai_how.reconciler")
 _TAIL_LINES = 25
 
 
 @dataclass(frozen=True)
 class SiteFolders:
-    """Where a site keeps what this room writes. ``share`` is the folder that every node sees."""
+    """Where a site keeps what this room writes.
+
+    ``share`` and ``log`` are what every node sees, and may be another machine's; ``state`` and ``run`` are here.
+    """
 
     share: Path
     state: Path
     log: Path
+    run: Path
 
     @classmethod
     def of(cls, site: Path) -> SiteFolders:
-        return cls(share=site / "share", state=site / "state", log=site / "log")
+        return cls(share=site / "share", state=site / "state", log=site / "log", run=site / "run")
 
     @property
     def endpoints(self) -> Path:
@@ -48,6 +46,7 @@ class SiteFolders:
 
     @property
     def replicas(self) -> Path:
+        """The launch folders: a replica's job runs in the one that bears its nonce."""
         return self.share / "replicas"
 
     @property
@@ -55,194 +54,148 @@ class SiteFolders:
         return self.state / "replicas"
 
     @property
+    def serving(self) -> Path:
+        """What is wanted of each model, and what is remembered of it."""
+        return self.state / "serving"
+
+    @property
     def job_logs(self) -> Path:
         return self.log / "jobs"
 
+    @property
+    def routes(self) -> Path:
+        return self.run / "routes.json"
+
+    @property
+    def demand(self) -> Path:
+        return self.run / "demand.sock"
+
+    @property
+    def shown(self) -> Path:
+        """What `ps` shows, as the reconciler saw it last."""
+        return self.run / "serving.json"
+
 
 class Replicas:
-    """The replicas of a site."""
+    """The replicas of a site: their records here, their files in the share, their jobs in Slurm.
 
-    def __init__(self, folders: SiteFolders, submitter: Submitter, *, clock: Clock | None = None) -> None:
-        self._folders = folders
+    ``listen`` says whether engines listen for their own node alone, or for the cluster's other machines.
+    """
+
+    def __init__(
+        self,
+        folders: SiteFolders,
+        submitter: Submitter,
+        *,
+        share: Share | None = None,
+        listen: render.Listen = "loopback",
+        clock: Clock | None = None,
+    ) -> None:
+        self.folders = folders
         self._submitter = submitter
+        self._share = share or LocalShare()
+        self._listen = listen
         self._clock = clock or SystemClock()
 
-    def start(
-        self,
-        request: ServeRequest,
-        engine: Engine,
-        place: Place,
-        resources: ReplicaResources,
-        environment: Mapping[str, str] | None = None,
-    ) -> ReplicaWanted:
-        """Submit a job that serves what is asked; returns at once. ``place`` is where the engine is.
+    def start(self, model: str, version: ModelVersion) -> ReplicaWanted:
+        """Submit a job that serves a version of a model; returns at once.
 
-        ``environment`` is what this machine's libraries need besides the engine's own.
-
-        The engine gets as many threads as the job has CPUs.
-
-        Raises :class:`AiHowError` when the engine cannot serve the file, :class:`NotFound` when there is
-        none. When Slurm refuses the job, nothing of it stays.
+        The record is written before the job is submitted: whoever comes after a crash finds the job by its folder.
+        Raises :class:`AiHowError`: when Slurm refuses the job, nothing of it stays. :class:`CouldNotTell` and
+        :class:`TimedOut` leave the record: Slurm may hold the job all the same.
         """
-        self._check(request, engine)
-        request = replace(request, path=request.path.resolve(), threads=resources.cpus)
-        if resources.memory is None:
-            resources = replace(
-                resources, memory=plan.memory_for(request.path.stat().st_size, _need(request))
-            )
+        check_name(model)
         nonce = secrets.token_hex(12)
-        name = render.job_name(request.model)
-        folder = self._folders.replicas / nonce
+        name = render.job_name(model)
+        folder = self.folders.replicas / nonce
+        launch = find_engine(version.engine).launch(request_of(model, version), version.place)
+        launch = replace(launch, environment={**version.environment, **launch.environment})
         wanted = ReplicaWanted(
             nonce=nonce,
-            model=request.model,
-            engine=engine.name,
+            model=model,
+            engine=version.engine,
             job_name=name,
             job_id=None,
             submitted=self._clock.now(),
-            log=str(self._folders.job_logs / f"{name}-%j.log"),
+            log=str(self.folders.job_logs / f"{name}-%j.log"),
+            model_version=version.id,
+            check=Check(
+                path=launch.readiness.path,
+                list_key=launch.readiness.list_key,
+                name_key=launch.readiness.name_key,
+            ),
         )
         script = render.batch_script(
-            name=name, folder=folder, log=wanted.log, place=place, resources=resources
+            name=name, folder=folder, log=wanted.log, place=version.place, resources=version.resources
         )
         try:
-            self._prepare(folder, request, engine, place, wanted, environment or {})
-            self._write(wanted)
+            self._share.write(self._files(folder, launch, wanted))
+            self.write(wanted)
         except BaseException:
-            self._forget(wanted)
+            self.forget(wanted)
             raise
-        wanted = self._submit(wanted, script, folder)
-        self._write(wanted)
-        return wanted
+        return self._submit(wanted, script, folder)
 
     def _submit(self, wanted: ReplicaWanted, script: str, folder: Path) -> ReplicaWanted:
         try:
             job_id = self._submitter.submit(script, wanted.job_name, folder)
-        except TimedOut:
-            raise  # Slurm may hold the job all the same: `ps` will adopt it, `stop` will end it
-        except AiHowError:
-            self._forget(wanted)
+        except (TimedOut, CouldNotTell):
             raise
-        return wanted.model_copy(update={"job_id": job_id})
-
-    def ps(self) -> tuple[ReplicaStatus, ...]:
-        """Every replica that was asked for, oldest first. Clears away records whose job does not run."""
-        records = self._records()
-        wanted = self._wanted()
-        try:
-            jobs = self._submitter.jobs()
-        except AiHowError as error:
-            return tuple(plan.could_not_tell(one, error.message) for one in wanted)
-        for record in plan.stale(records, jobs):
-            self._withdraw(record.nonce)
-        return tuple(self._judge(one, jobs, records) for one in wanted)
-
-    def wait_ready(self, wanted: ReplicaWanted, timeout: float = 600.0) -> ReplicaStatus:
-        """Wait until a replica is ready. Raises :class:`JobFailed` with its last lines when it is lost,
-        :class:`TimedOut` with the reason of its last phase after ``timeout`` seconds."""
-        seen: list[ReplicaStatus] = []
-
-        def look() -> ReplicaStatus | None:
-            seen[:] = [one for one in self.ps() if one.wanted.nonce == wanted.nonce]
-            if not seen:
-                raise JobFailed(f"the replica of {wanted.model} was stopped before it was ready")
-            if seen[0].phase is Phase.LOST:
-                raise _lost(seen[0])
-            return seen[0] if seen[0].phase is Phase.READY else None
-
-        what = f"{wanted.model} (job {wanted.job_id}) becoming ready"
-        try:
-            return wait_until(look, what=what, timeout=timeout, clock=self._clock)
-        except TimedOut as error:
-            cause = f"It is {seen[0].phase}: {seen[0].reason}." if seen else None
-            todo = "It stays asked for: `ai-how ps` shows when it is ready, `ai-how stop` gives it up."
-            raise TimedOut(error.message, cause=cause, todo=todo) from error
-
-    def stop(self, target: str) -> tuple[ReplicaWanted, ...]:
-        """Stop the replicas that ``target`` means, a model's name or a job's id; lost ones are forgotten.
-
-        Raises :class:`NotFound` when it means none, :class:`AiHowError` when Slurm does not answer: then
-        nothing has been stopped, and nothing is forgotten.
-        """
-        everyone = self._wanted()
-        chosen = plan.select(everyone, target)
-        if not chosen:
-            served = ", ".join(sorted({one.model for one in everyone})) or "none"
-            raise NotFound(f"no replica serves {target!r}", todo=f"Models with replicas: {served}.")
-        jobs = self._submitter.jobs()
-        return tuple(self._stop(one, jobs) for one in chosen)
-
-    def _stop(self, wanted: ReplicaWanted, jobs: Sequence[JobFacts]) -> ReplicaWanted:
-        wanted = plan.adopt(wanted, jobs, self._records())
-        # The record first: the gateway must not choose a replica that is going.
-        self._withdraw(wanted.nonce)
-        if wanted.job_id is not None and plan.active(jobs, wanted.job_id):
-            self._cancel(wanted.job_id)
-        self._forget(wanted)
+        except AiHowError:
+            self.forget(wanted)
+            raise
+        wanted = wanted.model_copy(update={"job_id": job_id})
+        self.write(wanted)
         return wanted
 
-    def _cancel(self, job_id: int) -> None:
+    def _files(self, folder: Path, launch: Launch, wanted: ReplicaWanted) -> Mapping[Path, str]:
+        # Copies: the node may not see this installation, and an upgrade must not reach into what runs.
+        files = {
+            folder / source.name: source.read_text(encoding="utf-8")
+            for source in (*render.LAUNCHER_FILES, *launch.files)
+        }
+        files[folder / render.LAUNCH_FILE] = render.launch_file(
+            launch=launch,
+            model=wanted.model,
+            engine=wanted.engine,
+            nonce=wanted.nonce,
+            endpoints=self.folders.endpoints,
+            engine_log=str(self.folders.job_logs / f"{wanted.job_name}-{{job_id}}.engine.log"),
+            listen=self._listen,
+        )
+        return files
+
+    def end(self, wanted: ReplicaWanted, *, active: bool) -> None:
+        """End a replica's job when it is ``active``, and forget the replica.
+
+        Raises :class:`AiHowError` when Slurm does not answer: then it is not forgotten.
+        """
+        # The record first: the gateway must not choose a replica that is going.
+        self.withdraw(wanted.nonce)
+        if wanted.job_id is not None and active:
+            self.cancel(wanted.job_id)
+        self.forget(wanted)
+
+    def cancel(self, job_id: int) -> None:
+        """End a job; that it ended by itself just then is no fault. Raises :class:`AiHowError`."""
         try:
             self._submitter.cancel(job_id)
+        except (TimedOut, CouldNotTell):
+            raise
         except AiHowError:
-            # It may have ended by itself just then.
-            if plan.active(self._submitter.jobs(), job_id):
+            if any(job.id == job_id for job in self._submitter.live_jobs()):
                 raise
 
-    def _check(self, request: ServeRequest, engine: Engine) -> None:
-        if not re.fullmatch(MODEL_NAME, request.model):
-            raise AiHowError(
-                f"{request.model!r} cannot name a model that is served",
-                todo="Use letters, digits and . _ : / @ + -, a letter or a digit first.",
-            )
-        head = read_head(request.path)
-        fault = engine.fault(request, head)
-        if fault:
-            raise AiHowError(f"{engine.name} cannot serve {request.model}: {fault}", where=str(request.path))
+    # --- records ------------------------------------------------------------------------------------
 
-    def _prepare(
-        self,
-        folder: Path,
-        request: ServeRequest,
-        engine: Engine,
-        place: Place,
-        wanted: ReplicaWanted,
-        environment: Mapping[str, str],
-    ) -> None:
-        launch = engine.launch(request, place)
-        launch = replace(launch, environment={**environment, **launch.environment})
-        for private in (self._folders.replicas, self._folders.endpoints, self._folders.wanted, folder):
-            private.mkdir(parents=True, exist_ok=True)
-            private.chmod(0o700)
-        self._folders.job_logs.mkdir(parents=True, exist_ok=True)
-        # Copies: the node may not see this installation, and an upgrade must not reach into what runs.
-        for source in (*render.LAUNCHER_FILES, *launch.files):
-            shutil.copyfile(source, folder / source.name)
-        text = render.launch_file(
-            launch=launch,
-            model=request.model,
-            engine=engine.name,
-            nonce=wanted.nonce,
-            endpoints=self._folders.endpoints,
-            engine_log=str(self._folders.job_logs / f"{wanted.job_name}-{{job_id}}.engine.log"),
-        )
-        write_private(folder / render.LAUNCH_FILE, text)
-
-    def _judge(
-        self, wanted: ReplicaWanted, jobs: Sequence[JobFacts], records: Sequence[EndpointRecord]
-    ) -> ReplicaStatus:
-        adopted = plan.adopt(wanted, jobs, records)
-        if adopted is not wanted:
-            self._write(adopted)
-        return plan.judge(adopted, jobs, records, self._clock.now())
-
-    def _wanted(self) -> tuple[ReplicaWanted, ...]:
+    def wanted(self) -> tuple[ReplicaWanted, ...]:
+        """Every replica that was asked for, the oldest first. Raises :class:`AiHowError` for a broken record."""
         found = []
-        for path in self._folders.wanted.glob("[!.]*.json"):
+        for path in self.folders.wanted.glob("[!.]*.json"):
             try:
                 found.append(ReplicaWanted.model_validate_json(read_private(path)))
             except NotFound:
-                continue  # stopped at this moment by another command
+                continue  # ended at this moment
             except ValidationError as error:
                 raise AiHowError(
                     "the record of a replica cannot be read",
@@ -252,46 +205,66 @@ class Replicas:
                 ) from error
         return tuple(sorted(found, key=lambda one: (one.submitted, one.nonce)))
 
-    def _records(self) -> tuple[EndpointRecord, ...]:
-        found = []
-        for path in self._folders.endpoints.glob("[!.]*.json"):
+    def write(self, wanted: ReplicaWanted) -> None:
+        write_private(self.folders.wanted / f"{wanted.nonce}.json", wanted.model_dump_json(indent=2) + "\n")
+
+    def forget(self, wanted: ReplicaWanted) -> None:
+        """Take away what was made for a replica, but for its logs."""
+        (self.folders.wanted / f"{wanted.nonce}.json").unlink(missing_ok=True)
+        self._share.remove(self.folders.replicas / wanted.nonce)
+
+    def records(self) -> Mapping[str, EndpointRecord]:
+        """The endpoint records by nonce; what is no record is not ours. Raises :class:`CouldNotTell`."""
+        found = {}
+        for name, text in self._share.read_all(self.folders.endpoints, "*.json").items():
             try:
-                found.append(EndpointRecord.model_validate_json(read_private(path)))
-            except (NotFound, ValidationError):
-                continue  # withdrawn at this moment, or not a launcher's: the gateway ignores it too
-        return tuple(found)
+                record = EndpointRecord.model_validate_json(text)
+            except ValidationError:
+                log.warning("record=%s ignored: it is not a launcher's", name)
+                continue
+            if record.record_file == name:
+                found[record.nonce] = record
+        return found
 
-    def _write(self, wanted: ReplicaWanted) -> None:
-        write_private(self._folders.wanted / f"{wanted.nonce}.json", wanted.model_dump_json(indent=2) + "\n")
+    def secret(self, nonce: str) -> str:
+        """The secret that opens a replica. Raises :class:`NotFound`."""
+        return self._share.read(self.folders.endpoints / f"{nonce}.secret").strip()
 
-    def _withdraw(self, nonce: str) -> None:
-        (self._folders.endpoints / f"{nonce}.json").unlink(missing_ok=True)
-        (self._folders.endpoints / f"{nonce}.secret").unlink(missing_ok=True)
+    def withdraw(self, nonce: str) -> None:
+        """Take a replica's endpoint record away, and its secret."""
+        self._share.remove(
+            self.folders.endpoints / f"{nonce}.json", self.folders.endpoints / f"{nonce}.secret"
+        )
 
-    def _forget(self, wanted: ReplicaWanted) -> None:
-        (self._folders.wanted / f"{wanted.nonce}.json").unlink(missing_ok=True)
-        shutil.rmtree(self._folders.replicas / wanted.nonce, ignore_errors=True)
-
-
-def _need(request: ServeRequest) -> Need | None:
-    """What the model needs; None when its file does not tell."""
-    try:
-        return need(read_shape(request.path), request.context, request.slots, gpu=False)
-    except AiHowError:
-        return None
+    def tail(self, wanted: ReplicaWanted) -> str:
+        """The last lines of a replica's log, where the launcher repeats the engine's."""
+        return self._share.tail(wanted.log_path, _TAIL_LINES) if wanted.log_path else ""
 
 
-def _lost(status: ReplicaStatus) -> JobFailed:
-    return JobFailed(
-        f"the replica of {status.wanted.model} did not become ready: {status.reason}",
-        where=str(status.wanted.log_path),
-        detail=_tail(status.wanted.log_path),
-        todo="`ai-how stop` takes it off the list once you have read why.",
+def request_of(model: str, version: ModelVersion) -> ServeRequest:
+    """What an engine is told. It gets as many threads as its job has CPUs."""
+    return ServeRequest(
+        model=model,
+        path=Path(version.path),
+        context=version.context,
+        slots=version.slots,
+        threads=version.resources.cpus,
+        gpu_layers=version.gpu_layers,
+        devices=version.devices,
     )
 
 
-def _tail(path: Path | None) -> str | None:
-    if path is None or not path.exists():
-        return None
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-_TAIL_LINES:]) or None
+def check_name(model: str) -> None:
+    """Refuse what cannot name a model that is served. Raises :class:`AiHowError`."""
+    if not re.fullmatch(MODEL_NAME, model):
+        raise AiHowError(
+            f"{model!r} cannot name a model that is served",
+            todo="Use letters, digits and . _ : / @ + -, a letter or a digit first.",
+        )
+
+
+def check_engine(engine: Engine, request: ServeRequest, head: bytes) -> None:
+    """Refuse a file that the engine cannot serve. Raises :class:`AiHowError`."""
+    fault = engine.fault(request, head)
+    if fault:
+        raise AiHowError(f"{engine.name} cannot serve {request.model}: {fault}", where=str(request.path))

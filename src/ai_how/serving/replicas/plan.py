@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from ai_how.serving.fit import Need
 from ai_how.serving.replicas.model import JobFacts, Phase, ReplicaStatus, ReplicaWanted
@@ -15,52 +17,102 @@ RUNNING = frozenset({"RUNNING", "CONFIGURING"})
 STOPPED = frozenset({"SUSPENDED", "STOPPED"})
 ENDING = frozenset({"COMPLETING", "SIGNALING", "STAGE_OUT"})
 
+# Slurm's states of a job that ended by no fault of its own: its time, its node, somebody's word.
+BLAMELESS = frozenset(
+    {"CANCELLED", "COMPLETED", "DEADLINE", "NODE_FAIL", "PREEMPTED", "REVOKED", "TIMEOUT", *ENDING}
+)
+
 # Seconds after which Slurm must know a job that was submitted, and a replica must have renewed its record.
 UNSEEN_AFTER = 10.0
 SILENT_AFTER = 30.0
 
 
-def adopt(
-    wanted: ReplicaWanted, jobs: Sequence[JobFacts], records: Iterable[EndpointRecord]
-) -> ReplicaWanted:
+@dataclass(frozen=True)
+class Facts:
+    """What was seen of a site's replicas.
+
+    ``records`` by nonce; ``verified`` are the nonces whose engine was asked and gave the right answer, ``faults`` why
+    others did not; ``requests`` those that the gateway holds on each; ``drained`` are nonces that hold none and get
+    none.
+    """
+
+    jobs: Mapping[int, JobFacts]
+    records: Mapping[str, EndpointRecord]
+    verified: Collection[str] = ()
+    faults: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
+    drained: Collection[str] = ()
+
+
+def adopt(wanted: ReplicaWanted, jobs: Iterable[JobFacts]) -> ReplicaWanted:
     """A replica whose job's id was never written down (a crash just then), with the id found out again.
 
-    Its record names the job; before there is one, a single job of its name can only be it.
+    A replica's job runs in the replica's own folder, which bears its nonce.
     """
     if wanted.job_id is not None:
         return wanted
-    found = [record.job_id for record in records if record.nonce == wanted.nonce]
-    if not found:
-        named = [job.id for job in jobs if job.name == wanted.job_name]
-        found = named if len(named) == 1 else []
+    found = [job.id for job in jobs if nonce_of(job) == wanted.nonce]
     return wanted.model_copy(update={"job_id": found[0]}) if found else wanted
 
 
-def judge(
-    wanted: ReplicaWanted, jobs: Sequence[JobFacts], records: Iterable[EndpointRecord], now: float
-) -> ReplicaStatus:
+def nonce_of(job: JobFacts) -> str:
+    """The nonce of the replica that a job is, by the folder in which it runs; empty when it is none."""
+    folder, _, name = job.work_dir.rstrip("/").rpartition("/")
+    return name if folder.endswith("/replicas") and re.fullmatch(r"[0-9a-f]{16,64}", name) else ""
+
+
+def orphans(jobs: Iterable[JobFacts], known: Collection[str], folder: str) -> Iterator[JobFacts]:
+    """Jobs in ``folder``, where this site's replicas run, that nobody asked for (any more)."""
+    for job in jobs:
+        inside = job.work_dir.startswith(folder.rstrip("/") + "/")
+        if inside and nonce_of(job) not in known and base_state(job.state) in WAITING | RUNNING | STOPPED:
+            yield job
+
+
+def judge(wanted: ReplicaWanted, facts: Facts, now: float) -> ReplicaStatus:
     """The phase of one replica, and why. ``now`` is in seconds since the epoch."""
-    job = next((job for job in jobs if job.id == wanted.job_id), None)
+    job = facts.jobs.get(wanted.job_id) if wanted.job_id is not None else None
     if job is None:
         return _without_job(wanted, now)
+    phase, reason, faulty = _phase(wanted, job, facts, now)
+    return ReplicaStatus(
+        wanted,
+        phase,
+        reason,
+        job.nodes if phase is not Phase.PENDING or base_state(job.state) in STOPPED else "",
+        facts.records.get(wanted.nonce),
+        job,
+        facts.requests.get(wanted.nonce, 0),
+        wanted.nonce in facts.drained,
+        faulty,
+    )
+
+
+def _phase(wanted: ReplicaWanted, job: JobFacts, facts: Facts, now: float) -> tuple[Phase, str, bool]:
     state = base_state(job.state)
     why = "" if job.reason in ("", "None", "none", "(null)") else job.reason
     if state in WAITING:
-        return ReplicaStatus(wanted, Phase.PENDING, why or "waits for its turn")
+        return Phase.PENDING, why or "waits for its turn", False
     if state in STOPPED:
-        return ReplicaStatus(wanted, Phase.PENDING, f"Slurm has {state.lower()} it", job.nodes)
+        return Phase.PENDING, f"Slurm has {state.lower()} it", False
     if state in ENDING:
-        return ReplicaStatus(wanted, Phase.LOST, "it is ending", job.nodes)
+        return Phase.LOST, "it is ending", False
     if state not in RUNNING:
         ended = f"its job ended: {state}"
-        return ReplicaStatus(wanted, Phase.LOST, f"{ended} ({why})" if why else ended, job.nodes)
-    record = next((one for one in records if one.nonce == wanted.nonce and one.job_id == job.id), None)
+        return Phase.LOST, f"{ended} ({why})" if why else ended, state not in BLAMELESS
+    record = facts.records.get(wanted.nonce)
     if record is None:
-        return ReplicaStatus(wanted, Phase.LOADING, "the engine is loading the model", job.nodes)
+        return Phase.LOADING, "the engine is loading the model", False
+    if record.job_id != job.id or (job.uid is not None and record.uid != job.uid):
+        return Phase.LOADING, "its record is not of this job", False
+    if record.model != wanted.model:
+        return Phase.LOST, f"it serves {record.model}", True
     silent = now - record.heartbeat
     if silent > SILENT_AFTER:
-        return ReplicaStatus(wanted, Phase.LOST, f"no heartbeat for {silent:.0f} s", job.nodes, record)
-    return ReplicaStatus(wanted, Phase.READY, "it answers", job.nodes, record)
+        return Phase.LOST, f"no heartbeat for {silent:.0f} s", True
+    if wanted.nonce not in facts.verified:
+        return Phase.LOADING, facts.faults.get(wanted.nonce, "its engine is being asked for the model"), False
+    return Phase.READY, "it answers", False
 
 
 def _without_job(wanted: ReplicaWanted, now: float) -> ReplicaStatus:
@@ -83,14 +135,9 @@ def base_state(state: str) -> str:
     return words[0].rstrip("+") if words else ""
 
 
-def active(jobs: Sequence[JobFacts], job_id: int) -> bool:
-    """Whether that job waits or runs."""
-    return any(job.id == job_id and base_state(job.state) in WAITING | RUNNING | STOPPED for job in jobs)
-
-
-def stale(records: Iterable[EndpointRecord], jobs: Sequence[JobFacts]) -> tuple[EndpointRecord, ...]:
+def stale(records: Iterable[EndpointRecord], jobs: Mapping[int, JobFacts]) -> tuple[EndpointRecord, ...]:
     """The records whose job does not run: their launcher was killed before it could take them back."""
-    alive = {job.id for job in jobs if base_state(job.state) in RUNNING | STOPPED | ENDING}
+    alive = {one.id for one in jobs.values() if base_state(one.state) in RUNNING | STOPPED | ENDING}
     return tuple(record for record in records if record.job_id not in alive)
 
 

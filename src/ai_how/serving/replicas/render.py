@@ -12,6 +12,7 @@ from typing import Literal
 from ai_how.serving.engines import Launch, Place
 from ai_how.serving.replicas.model import ReplicaResources
 from ai_how.slurm.batch import sbatch_option
+from ai_how.spec import walltime
 
 LAUNCHER = "replica_launcher.py"
 #: The launcher's files, which lie together on the node.
@@ -23,6 +24,8 @@ LAUNCH_FILE = "launch.json"
 HEARTBEAT = 5.0
 LINGER = 18.0
 GRACE = 10.0
+# Seconds before the time limit at which the launcher is told of it; Slurm is a minute early at most.
+NOTICE = 60
 
 #: Where a replica listens: for this node alone, or for the cluster's other machines.
 Listen = Literal["loopback", "node"]
@@ -47,10 +50,13 @@ def batch_script(*, name: str, folder: Path, log: str, place: Place, resources: 
         "mem": resources.memory,
         "gres": resources.gres,
         "partition": resources.partition,
+        "account": resources.account,
+        "qos": resources.qos,
         "time": resources.time_limit,
         "chdir": str(folder),
         "output": log,
         "open-mode": "append",
+        "signal": _notice(resources.time_limit),
     }
     lines = [sbatch_option(key, value) for key, value in options.items() if value is not None]
     command = shlex.join([place.python, "-I", str(folder / LAUNCHER), str(folder / LAUNCH_FILE)])
@@ -63,6 +69,8 @@ def batch_script(*, name: str, folder: Path, log: str, place: Place, resources: 
             "",
             "set -eu",
             "umask 077",
+            "# A notice that comes before the launcher listens must not end it.",
+            "trap '' USR1",
             *(f"module load {shlex.quote(module)}" for module in place.modules),
             "export DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1 NO_PROXY=127.0.0.1,localhost",
             "# The launcher takes the place of this shell, so Slurm's signals reach it at once.",
@@ -70,6 +78,18 @@ def batch_script(*, name: str, folder: Path, log: str, place: Place, resources: 
             "",
         ]
     )
+
+
+def _notice(time_limit: str) -> str | None:
+    """Whether, and when, the launcher is told of its end; it then says so in its record.
+
+    Where Slurm is set up so, it is told before the job makes room for another one, too.
+    """
+    try:
+        enough = walltime.seconds(time_limit) > 5 * NOTICE
+    except ValueError:
+        enough = True  # no limit at all
+    return f"B:USR1@{NOTICE}" if enough else None
 
 
 def launch_file(
