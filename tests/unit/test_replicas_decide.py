@@ -139,7 +139,7 @@ def test_the_lead_is_wait_and_load_and_margin(
         (status(1, LOADING), ["node01"], "its node node01 is drained"),
         (status(1), ["node02"], ""),
         (status(1, record=record("a" * 24, leaving=True)), [], "Slurm has told it that its end is near"),
-        (status(1, PENDING, reason="Slurm has suspended it", job=Job(1, state="SUSPENDED")), [], "Slurm has suspended it"),
+        (status(1, PENDING, reason="it is suspended", job=Job(1, state="SUSPENDED")), [], "it is suspended"),
         (status(1, of=TWO), [], "another version is wanted"),
     ],
 )  # fmt: skip

@@ -37,7 +37,7 @@ OWN = record(WANTED.nonce)
         (Job(state="PREEMPTED"), None, Phase.LOST, "its job ended: PREEMPTED", False),
         (Job(state="TIMEOUT"), None, Phase.LOST, "its job ended: TIMEOUT", False),
         (Job(state="OUT_OF_MEMORY"), None, Phase.LOST, "its job ended: OUT_OF_MEMORY", True),
-        (Job(state="FAILED", reason="NonZeroExitCode"), None, Phase.LOST, "its job ended: FAILED (NonZeroExitCode)", True),
+        (Job(state="FAILED", reason="Prolog"), None, Phase.LOST, "its job ended: FAILED (Prolog)", True),
         (Job(id=8), None, Phase.LOST, "Slurm holds no job 7 any more", False),
     ],
 )  # fmt: skip

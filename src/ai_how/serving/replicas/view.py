@@ -9,7 +9,8 @@ from ai_how.serving.replicas.decide import Observed
 from ai_how.serving.replicas.desired import Desired, Told
 from ai_how.serving.replicas.model import Phase, ReplicaStatus
 from ai_how.serving.replicas.scaling import ModelMemory, expected
-from ai_how.wire.routes import Demand, ModelRoute, ModelState, ReplicaRoute
+from ai_how.wire import ModelState
+from ai_how.wire.routes import Demand, ModelRoute, ReplicaRoute
 
 #: Seconds: a worker of the gateway that holds requests tells of itself each second; silent for longer it is gone.
 SILENT_WORKER = 5.0
