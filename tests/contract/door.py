@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -32,8 +33,11 @@ class Door:
 
 
 @contextmanager
-def opened(site: Path, **more: object) -> Iterator[Door]:
-    """A gateway for the replicas of ``site``, until the end of the block; ``more`` goes into its configuration."""
+def opened(site: Path, ca: Path | None = None, **more: object) -> Iterator[Door]:
+    """A gateway for the replicas of ``site``, until the end of the block; ``more`` goes into its configuration.
+
+    With ``ca`` it speaks TLS, and is known by that certificate.
+    """
     token = create_token(site / "tokens.json", "admin")
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
@@ -45,24 +49,25 @@ def opened(site: Path, **more: object) -> Iterator[Door]:
     }
     path = site / "gateway.json"
     path.write_text(json.dumps(config))
-    door = Door(f"http://127.0.0.1:{port}", token, site)
+    door = Door(f"{'https' if ca else 'http'}://127.0.0.1:{port}", token, site)
     with door.log.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ai_how.serving.gateway", "--config", str(path)], stderr=log
         )
     try:
-        wait_healthy(process, door.url)
+        wait_healthy(process, door.url, ca)
         yield door
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
 
 
-def wait_healthy(process: subprocess.Popen[bytes], url: str) -> None:
+def wait_healthy(process: subprocess.Popen[bytes], url: str, ca: Path | None = None) -> None:
     deadline = time.monotonic() + 30
+    verify = ssl.create_default_context(cafile=ca) if ca else True
     while True:
         try:
-            if httpx.get(f"{url}/healthz", trust_env=False).status_code == 200:
+            if httpx.get(f"{url}/healthz", trust_env=False, verify=verify).status_code == 200:
                 return
         except httpx.TransportError:
             assert process.poll() is None and time.monotonic() < deadline

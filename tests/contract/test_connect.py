@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from ai_how.cli import main
 from ai_how.client import Conversation, Patience, Refused
 from ai_how.errors import CouldNotTell, UsageError
 from ai_how.run import wait_until
-from ai_how.security import write_private
+from ai_how.security import Certificates, write_private
 from ai_how.serving.engines import Place
 from ai_how.site.tunnel import Tunnel
 from ai_how.wire import Demand, ModelRoute, ReplicaRoute, Routes
@@ -237,6 +238,29 @@ def test_the_far_side_is_asked_where_its_gateway_is(login: LoginNode, door: Door
     with pytest.raises(CouldNotTell, match="cannot be read"):
         connect(via="login", ssh_config=login.config, program="true")
     script.unlink()
+
+
+def test_a_gateway_with_tls_is_known_by_its_own_certificate(login: LoginNode, tmp_path: Path) -> None:
+    """Asked directly, and through a tunnel with the certificate that the far side names; a stranger's is refused."""
+    site, stranger = Certificates(tmp_path / "tls", "site"), Certificates(tmp_path / "strange", "strange")
+    for one in (site, stranger):
+        one.folder.mkdir()
+        one.renew("gateway", ["127.0.0.1"], 30, time.time())
+    pem = str(site.of("gateway"))
+    there = login.folder / "bundle.pem"
+    there.write_text(site.bundle.read_text())
+    there.chmod(0o644)
+    with opened(tmp_path, site.ca, tls={"certificate": pem, "key": pem}) as door:
+        for ca in (site.ca, stranger.ca):
+            with connect(url=door.url, token=door.token, ca=ca) as client:
+                assert client.healthy() is (ca == site.ca)
+        facts = {"OLLAMA_HOST": door.url, "OPENAI_API_KEY": door.token, "SSL_CERT_FILE": str(there)}
+        script = login.folder / "bin" / "ai-how"
+        script.write_text(f"#!/bin/sh\necho '{json.dumps(facts)}'\n")
+        script.chmod(0o755)
+        with connect(via="login", ssh_config=login.config) as client:
+            assert client.url.startswith("https://127.0.0.1:") and client.models().data == ()
+        script.unlink()
 
 
 def test_a_tunnel_comes_back_after_its_connection_broke(login: LoginNode, door: Door) -> None:

@@ -139,7 +139,9 @@ def test_nothing_begins_beside_strays_though_the_supervisor_lives() -> None:
 
 
 def test_the_gateways_certificate_is_made_before_anything_that_needs_it() -> None:
-    plan = make(WANTED, observed(Observation("munged", State.STOPPED)), {}, certificate=("it ends soon", "good"))
+    plan = make(
+        WANTED, observed(Observation("munged", State.STOPPED)), {}, certificate=("it ends soon", "good")
+    )
     assert work(plan) == ["certify:gateway-certificate", "start:munged"]
     assert "certify:gateway-certificate" in after(plan, "start:munged")
     plan = make(WANTED, observed(), {}, certificate=(None, "it is good"))

@@ -22,18 +22,23 @@ RECONNECT = 60.0
 
 @dataclass(frozen=True)
 class Door:
-    """A gateway that can be asked from here. ``close`` ends the tunnel, where there is one."""
+    """A gateway that can be asked from here. ``close`` ends the tunnel, where there is one.
+
+    ``ca`` has the certificate that a gateway with TLS is known by, ``bundle`` that and the system's own, for programs.
+    """
 
     url: str
     token: str = field(repr=False)
     ca: Path | None = None
+    bundle: Path | None = None
     via: str | None = None
     close: Callable[[], None] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """What OpenAI's, Ollama's and our own clients read. Holds the token."""
-        trusted = {"SSL_CERT_FILE": str(self.ca)} if self.ca else {}
+        certificates = self.bundle or self.ca
+        trusted = {"SSL_CERT_FILE": str(certificates)} if certificates else {}
         return {
             "OPENAI_BASE_URL": f"{self.url}/v1",
             "OPENAI_API_KEY": self.token,
@@ -150,7 +155,8 @@ def _of_site(file: str | Path | None, root: str | Path | None, environ: Mapping[
             where=str(site.path),
             todo="`ai-how up` brings it up. Give `url` and `token`, or `via`, for one that runs elsewhere.",
         )
-    return Door(site.gateway_url, site.gateway_token, site.gateway_ca)
+    bundle = site.trusting.get("SSL_CERT_FILE")
+    return Door(site.gateway_url, site.gateway_token, site.gateway_ca, Path(bundle) if bundle else None)
 
 
 def needed(token: str | None, url: str) -> str:

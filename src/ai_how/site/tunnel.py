@@ -46,11 +46,22 @@ def question(far: Far) -> Command:
     return Command((far.program, "shell", "--json", *places), timeout=60)
 
 
-def told(said: str, far: Far) -> tuple[str, str]:
-    """The address and the token in its answer. Pure. Raises :class:`CouldNotTell` when they are not in it."""
+@dataclass(frozen=True)
+class Told:
+    """What that machine said: the gateway's address there, its token, the file there of certificates to trust."""
+
+    url: str
+    token: str = field(repr=False)
+    certificates: str | None = None
+
+
+def told(said: str, far: Far) -> Told:
+    """What its answer says. Pure. Raises :class:`CouldNotTell` when it does not."""
     try:
         facts = json.loads(said)
-        return str(facts["OLLAMA_HOST"]), far.token or str(facts["OPENAI_API_KEY"])
+        url = str(facts["OLLAMA_HOST"])
+        certificates = str(facts["SSL_CERT_FILE"]) if url.startswith("https:") else None
+        return Told(url, far.token or str(facts["OPENAI_API_KEY"]), certificates)
     except (ValueError, KeyError, TypeError) as error:
         # What it said may hold the token: it stays out of the error.
         raise CouldNotTell(
@@ -123,8 +134,10 @@ def tunnelled(far: Far, ca: Path | None = None, *, notify: Notify | None = None)
     target = SshTarget(far.host, config_file=far.config)
     master = SshMaster(target, folder / "ssh", ask=sys.stdin.isatty())
     try:
-        url, token = (far.url, needed(far.token, far.url)) if far.url else _asked(master, far)
-        parts = address(url)
+        found = Told(far.url, needed(far.token, far.url)) if far.url else _asked(master, far)
+        parts = address(found.url)
+        if found.certificates and ca is None:
+            ca = _fetched(master, found.certificates, folder / "ca.pem")
         assert parts.hostname and parts.port
         tunnel = Tunnel(master, parts.hostname, parts.port, notify=notify)
     except BaseException:
@@ -139,8 +152,13 @@ def tunnelled(far: Far, ca: Path | None = None, *, notify: Notify | None = None)
 
     atexit.register(close)
     host, port = tunnel.local
-    return Door(f"{parts.scheme}://{host}:{port}", token, ca, far.host, close)
+    return Door(f"{parts.scheme}://{host}:{port}", found.token, ca, via=far.host, close=close)
 
 
-def _asked(master: SshMaster, far: Far) -> tuple[str, str]:
+def _asked(master: SshMaster, far: Far) -> Told:
     return told(SshGate(master).run(question(far)).stdout, far)
+
+
+def _fetched(master: SshMaster, there: str, here: Path) -> Path:
+    here.write_text(SshGate(master).run(Command(("cat", there))).stdout, encoding="utf-8")
+    return here
