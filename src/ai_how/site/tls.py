@@ -32,4 +32,6 @@ def environment(setting: Setting) -> Mapping[str, str]:
     """What makes programs trust the gateway's certificate beside those that they trust anyway."""
     if not gateway.exposed(setting.spec):
         return {}
-    return {"SSL_CERT_FILE": str(gateway.certificates(setting.layout, setting.spec).bundle)}
+    bundle = str(gateway.certificates(setting.layout, setting.spec).bundle)
+    # OpenSSL's own name, and those that curl and requests ask for first.
+    return dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), bundle)

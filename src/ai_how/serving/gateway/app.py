@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 
@@ -169,7 +170,10 @@ def create_app(
     return Gateway(
         config,
         access=access or TokenAccess(config.token_digests, config.tokens),
-        directory=Directory(endpoints or EndpointFolder(config.endpoints, clock), routes),
+        directory=Directory(
+            endpoints or EndpointFolder(config.endpoints, clock, None if config.routes else os.geteuid()),
+            routes,
+        ),
         upstream=upstream or Pool(answer_timeout=config.answer_timeout),
         clock=clock,
         access_log=access_log,

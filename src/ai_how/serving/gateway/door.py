@@ -95,6 +95,7 @@ class Client(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         self._reading: Exchange | None = None  # whose body is being read
         self._deaf = False  # what comes is thrown away
+        self._raw = 0  # bytes of a body that the parser does not read
         self._last = False  # no request is taken after the ones that are here
         self._held = False
         self._drain: asyncio.Future[None] | None = None
@@ -121,14 +122,17 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if self._raw:
+            self._feed_raw(data)
+            return
         if self._in_head:
             self._head_bytes += len(data)
         self._dry += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # An offer to speak something else, which is declined by answering as if it had not been made.
-            self._last = self._deaf = True
+        except httptools.HttpParserUpgrade as offer:
+            self._last = True
+            self._feed_raw(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             self._malformed(error)
         if self._reading is not None and self._dry > 2 * HEAD_BYTES:
@@ -139,6 +143,21 @@ class Client(asyncio.Protocol):
                 self._refuse(head_too_large())
             elif self._now is None and self._due - self._loop.time() > self._door.patience:
                 self._arm(self._loop.time() + self._door.patience)
+
+    def _feed_raw(self, data: bytes) -> None:
+        """What comes behind an offer to speak something else, which is declined by answering the request that made it.
+
+        The parser leaves its body to whoever takes the offer.
+        """
+        if self._reading is not None and self._raw:
+            part = data[: self._raw]
+            self._raw -= len(part)
+            self._reading.feed(part)
+        if not self._raw:
+            if self._reading is not None:
+                self._reading.end_of_body()
+                self._reading = None
+            self._deaf = True
 
     def eof_received(self) -> None:
         return None  # closes: who sends no more is taken to have gone
@@ -199,12 +218,18 @@ class Client(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._deaf:
+            return
         self._reading = exchange = self._exchange()
         version = self._parser.get_http_version()
         exchange.modern = version == "1.1"
         found = said(version, self._url, self._headers)
         exchange.length, exchange.expects = found.length, found.expects
         exchange.fault = found.fault or exchange.fault
+        if self._parser.should_upgrade():
+            self._raw = found.length or 0
+            if found.length is None and self._parser.get_method() == b"POST":
+                exchange.fault = bad("Send the length of the body with such an offer.")
         if exchange.fault or not exchange.modern or not self._parser.should_keep_alive():
             self._last = True
         if self._now is None:
@@ -218,7 +243,7 @@ class Client(asyncio.Protocol):
             self._reading.feed(body)
 
     def on_message_complete(self) -> None:
-        if self._reading is not None:
+        if self._reading is not None and not self._raw:
             self._reading.end_of_body()
             self._reading = None
 

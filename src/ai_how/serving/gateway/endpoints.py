@@ -30,9 +30,14 @@ class EndpointSource(Protocol):
 
 
 class EndpointFolder:
-    """The records in a folder. A look costs one ``stat`` while nothing changes; only new files are read."""
+    """The records in a folder. A look costs one ``stat`` while nothing changes; only new files are read.
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    Files of other users are passed over, and with ``uid`` every replica that runs as somebody else: where nobody holds
+    the records against Slurm's jobs, only the site's own user is believed.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, uid: int | None = None) -> None:
+        self._uid = uid
         self._folder = folder
         self._clock = clock
         self._changed = -1
@@ -63,12 +68,25 @@ class EndpointFolder:
                     continue  # withdrawn between the listing and the look
                 mark = (found.st_mtime_ns, found.st_ino, found.st_size)
                 before = self._known.get(entry.name)
-                known[entry.name] = before if before and before[0] == mark else (mark, _one(Path(entry.path)))
+                if before and before[0] == mark:
+                    known[entry.name] = before
+                else:
+                    known[entry.name] = (mark, self._one(Path(entry.path), found.st_uid))
         self._known = known
         return tuple(replica for _, (_, replica) in sorted(known.items()) if replica)
 
+    def _one(self, path: Path, owner: int) -> Replica | None:
+        if owner != os.geteuid():
+            log.warning("record=%s ignored: the file is another user's", path.name)
+            return None
+        replica = _read(path)
+        if replica is not None and self._uid not in (None, replica.record.uid):
+            log.warning("record=%s ignored: the replica is another user's", path.name)
+            return None
+        return replica
 
-def _one(path: Path) -> Replica | None:
+
+def _read(path: Path) -> Replica | None:
     try:
         record = EndpointRecord.model_validate_json(read_private(path))
         secret = read_private(path.with_name(record.secret_file)).strip()
