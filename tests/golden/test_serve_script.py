@@ -20,7 +20,12 @@ CASES = {
         Path("/srv/ada's site"),
         "HuggingFaceTB/SmolLM:135M",
         ReplicaResources(
-            cpus=4, memory="8G", time_limit="1-00:00:00", gres="gpu:a100:1", partition="gpu", account="lab",
+            cpus=4,
+            memory="8G",
+            time_limit="1-00:00:00",
+            gres="gpu:a100:1",
+            partition="gpu",
+            account="lab",
             qos="high",
         ),
     ),

@@ -126,14 +126,22 @@ def status(
     if phase is Phase.LOADING:
         changes = {"started": NOW - 990, **changes}
     state = {Phase.PENDING: "PENDING", Phase.LOST: "FAILED"}.get(phase, "RUNNING")
-    facts = job or Job(number, state=state, start=int(NOW - 990), nodes="" if phase is Phase.PENDING else "node01")
+    facts = job or Job(
+        number, state=state, start=int(NOW - 990), nodes="" if phase is Phase.PENDING else "node01"
+    )
     return ReplicaStatus(
         wanted(number, of, **changes), phase, reason, facts.nodes, record, facts, requests, drained, faulty
     )
 
 
 def record(
-    nonce: str, job_id: int = 7, *, heartbeat: float = NOW, model: str = "tiny", leaving: bool = False, uid: int = 0
+    nonce: str,
+    job_id: int = 7,
+    *,
+    heartbeat: float = NOW,
+    model: str = "tiny",
+    leaving: bool = False,
+    uid: int = 0,
 ) -> EndpointRecord:
     return EndpointRecord(
         version="1.0", model=model, host="127.0.0.1", port=4000, job_id=job_id, nonce=nonce, uid=uid,

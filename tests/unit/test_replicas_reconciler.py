@@ -134,7 +134,9 @@ class Site:
     def route(self) -> ModelRoute:
         routes = self.store.routes()
         assert routes is not None
-        return next((one for one in routes.models if one.model == "tiny"), ModelRoute(model="tiny", state="failed"))
+        return next(
+            (one for one in routes.models if one.model == "tiny"), ModelRoute(model="tiny", state="failed")
+        )
 
     def hear(self, **facts: object) -> None:
         routes = self.store.routes()
@@ -221,7 +223,9 @@ def test_a_neighbours_port_is_nobodys(site: Site) -> None:
     site.slurm.run(101)
     site.publish(one, port=1)
     wait_until(
-        lambda: site.step() or "does not answer" in site.reconciler.statuses[0].reason, what="no answer", timeout=10
+        lambda: site.step() or "does not answer" in site.reconciler.statuses[0].reason,
+        what="no answer",
+        timeout=10,
     )
     assert site.route().replicas == ()
 
@@ -294,7 +298,9 @@ def test_a_job_that_slurm_refuses_leaves_nothing_and_fails_in_the_end(site: Site
     site.step(60)
     assert site.left() == []
     assert site.route().state == "failed"
-    assert site.route().reason == "5 failures in a row, the last one: sbatch refused: Invalid qos specification"
+    assert (
+        site.route().reason == "5 failures in a row, the last one: sbatch refused: Invalid qos specification"
+    )
 
 
 def test_a_slurm_that_is_away_is_no_failure_of_the_model(site: Site) -> None:
@@ -319,7 +325,9 @@ def test_one_that_fails_shows_its_last_lines(site: Site) -> None:
                 site.slurm.run(one.job_id)
                 site.slurm.end(one.job_id, "FAILED")
     facts = site.store.shown()
-    assert facts["models"][0]["state"] == "failed" and "failed to load model" in facts["models"][0]["log_tail"]
+    assert (
+        facts["models"][0]["state"] == "failed" and "failed to load model" in facts["models"][0]["log_tail"]
+    )
     assert len(site.slurm.scripts) == 5
     # Said again, it is tried again.
     site.want()
@@ -360,7 +368,9 @@ def test_a_thousand_requests_wake_one(site: Site) -> None:
     site.step(3)
     assert site.slurm.held == {} and (site.route().state, site.route().wakes) == ("asleep", True)
     for number in range(1, 5):
-        site.hear(worker=f"w{number}", models={"tiny": ModelDemand(waiting=250)}, asked={"tiny": site.clock.now()})
+        site.hear(
+            worker=f"w{number}", models={"tiny": ModelDemand(waiting=250)}, asked={"tiny": site.clock.now()}
+        )
         site.step()
     assert len(site.slurm.held) == 1 and site.route().state == "starting"
     site.ready(site.wanted()[0])

@@ -167,6 +167,10 @@ def test_the_queue_as_squeue_tells_it() -> None:
     running, waiting, unsure = parse.squeue_jobs(text)
     assert (running.id, running.uid, running.state, running.nodes) == (12, 1000, "RUNNING", "node01")
     assert (running.name, running.reason) == ("serve-a|b", "")
-    assert (running.start, running.end, running.work_dir) == (1764366005, 1764394805, "/s/share/replicas/abab")
+    assert (running.start, running.end, running.work_dir) == (
+        1764366005,
+        1764394805,
+        "/s/share/replicas/abab",
+    )
     assert (waiting.start, waiting.reason, waiting.nodes) == (1764369600, "Resources", "")
     assert (unsure.start, unsure.end) == (0, 0) and unsure.submit > 0

@@ -160,7 +160,9 @@ def changed(path: tuple[Any, ...]) -> Iterator[str]:
         yield json.dumps(data)
 
 
-@pytest.mark.parametrize("part", ["metadata", "global", "clusters", "serving", "security", "monitoring", "backup"])
+@pytest.mark.parametrize(
+    "part", ["metadata", "global", "clusters", "serving", "security", "monitoring", "backup"]
+)
 def test_one_change_is_answered_with_one_message_at_most(part: str) -> None:
     for path in places(DATA):
         # Without its list of QOS, two that are named elsewhere are missing.
