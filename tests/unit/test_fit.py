@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +18,7 @@ from ai_how.serving.fit.gguf import read_metadata, shape
 
 MIB = 2**20
 #: Llama 3 8B, quantised to Q4_K_M: the figures of its GGUF file.
-LLAMA = Shape("llama", 4_912_898_048, (2 * 8 * 128,) * 32, 4096, 14336, 128256, 8192)
+LLAMA = Shape("llama", 4_912_898_048, (2 * 8 * 128,) * 32, 4096, 14336, 128256, 8192, 32)
 EXAMPLES = Path(__file__).parents[2] / "examples" / "clusters"
 
 
@@ -65,7 +66,7 @@ SMALL = {
 def test_a_head_is_read_and_what_follows_is_counted() -> None:
     metadata, rest = read(gguf(SMALL, tail=b"\0" * 1000))
     assert rest == 1000 and metadata["tokenizer.ggml.tokens"] == 3
-    assert shape(metadata, rest) == Shape("llama", 1000, (2 * 2 * 16,) * 2, 64, 128, 3, 512)
+    assert shape(metadata, rest) == Shape("llama", 1000, (2 * 2 * 16,) * 2, 64, 128, 3, 512, 4)
 
 
 def test_layers_may_differ_and_say_their_own_lengths() -> None:
@@ -139,6 +140,59 @@ def test_a_model_of_several_kinds_tells_of_its_text_part(tmp_path: Path) -> None
         128,
         128,
     )
+
+
+MIXED = {
+    "a.weight": {"dtype": "F8_E4M3", "shape": [10, 10], "data_offsets": [0, 100]},
+    "a.qweight": {"dtype": "I32", "shape": [10], "data_offsets": [100, 140]},
+    "a.norm": {"dtype": "F32", "shape": [10], "data_offsets": [140, 180]},
+    "a.bias": {"dtype": "BF16", "shape": [10], "data_offsets": [180, 200]},
+}
+
+
+@pytest.mark.parametrize("method", ["fp8", "gptq", "awq", "bitsandbytes", ""])
+def test_what_is_quantised_is_counted_as_it_is_stored(tmp_path: Path, method: str) -> None:
+    config = CONFIG | ({"quantization_config": {"quant_method": method}} if method else {})
+    made = folder(tmp_path, config | {"torch_dtype": "bfloat16"}, MIXED)
+    shapes = {engine: read_shape(made, engine) for engine in ("vllm", "transformers")}
+    assert {one.weights for one in shapes.values()} == {100 + 40 + 20 + 20}
+    assert {one.quantisation for one in shapes.values()} == {method}
+    assert read_shape(folder(tmp_path, config, MIXED), "transformers").weights == 100 + 40 + 40 + 20
+
+
+def test_vllm_takes_its_part_of_a_device_and_divides_by_heads() -> None:
+    """By its documentation: 0.9 of the memory, blocks of 16 tokens; 32 heads divide among 1, 2, 4 and not among 3."""
+    asked = need(LLAMA, 100, 2, gpu=True, engine="vllm")
+    assert asked.cache == 112 * 2 * sum(LLAMA.cache) * 2
+    gres = [Gres("a100", int(40e9 * 0.95), 4)]
+    one = choose("m", LLAMA, 4096, 4, gres, [], engine="vllm")
+    assert one.chosen and one.chosen.gres == "gpu:a100:1" and one.chosen.memory == int(40e9 * 0.95 * 0.9)
+    big = replace(LLAMA, weights=75_000_000_000)
+    found = choose("m", big, 4096, 4, gres, [], engine="vllm")
+    assert found.chosen and found.chosen.gres == "gpu:a100:4" and found.devices == 4
+    assert choose("m", big, 4096, 4, gres, []).devices == 3
+    assert choose("m", replace(big, heads=6), 4096, 4, gres, [], engine="vllm").devices == 3
+
+
+def test_an_engine_of_pytorch_needs_what_pytorch_takes() -> None:
+    ours = need(LLAMA, 2048, 1, gpu=False, engine="transformers")
+    assert (
+        ours.runtime > need(LLAMA, 2048, 1, gpu=False).runtime and ours.cache == 2048 * sum(LLAMA.cache) * 2
+    )
+
+
+def test_a_model_of_ollamas_is_read_by_its_manifest(tmp_path: Path) -> None:
+    blob = tmp_path / "blobs" / "sha256-abc"
+    blob.parent.mkdir()
+    blob.write_bytes(gguf(SMALL, tail=b"\0" * 1000))
+    manifest = tmp_path / "manifests/registry.ollama.ai/library/tiny/latest"
+    manifest.parent.mkdir(parents=True)
+    layers = [
+        {"mediaType": "application/vnd.ollama.image.template", "digest": "sha256:def"},
+        {"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:abc"},
+    ]
+    manifest.write_text(json.dumps({"config": {}, "layers": layers}))
+    assert read_shape(manifest, "ollama").weights == 1000
 
 
 @pytest.mark.parametrize(

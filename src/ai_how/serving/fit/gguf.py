@@ -106,6 +106,7 @@ def shape(metadata: Mapping[str, Any], weights: int) -> Shape:
         inner=max(inner, experts),
         vocabulary=int(of("vocab_size", 0)) or (tokens if isinstance(tokens, int) else len(tokens)),
         context=of("context_length"),
+        heads=max(heads),
     )
 
 

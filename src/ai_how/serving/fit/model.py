@@ -16,7 +16,9 @@ class Shape:
 
     ``weights`` are bytes as the engine loads them. ``cache`` has for each layer how many numbers the cache of
     keys and values keeps of one token. ``width``, ``inner`` and ``vocabulary`` are the lengths of a token's
-    vector, of the feed-forward part's, and of the list of scores. ``context`` is what it was trained for.
+    vector, of the feed-forward part's, and of the list of scores. ``context`` is what it was trained for. ``heads`` is
+    how many parts attention has (0: not told); an engine that divides each layer among devices divides these.
+    ``quantisation`` is the method by which weights were made smaller, where config.json names one.
     """
 
     architecture: str
@@ -26,6 +28,8 @@ class Shape:
     inner: int
     vocabulary: int
     context: int | None = None
+    heads: int = 0
+    quantisation: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,13 @@ class Fit:
     considered: tuple[Considered, ...]
     chosen: Considered | None
     remarks: tuple[str, ...] = ()
+    engine: str = "llama.cpp"
+
+    @property
+    def devices(self) -> int:
+        """How many GPUs or slices the chosen one is; 0 for CPUs."""
+        gres = self.chosen.gres if self.chosen else None
+        return int(gres.rpartition(":")[2]) if gres else 0
 
     def as_json(self) -> dict[str, object]:
         """The same facts for ``--json``."""
@@ -90,7 +101,9 @@ class Fit:
 
         return {
             "model": self.model,
+            "engine": self.engine,
             "architecture": self.shape.architecture,
+            "quantisation": self.shape.quantisation or None,
             "trained_context": self.shape.context,
             "context": self.context,
             "slots": self.slots,

@@ -1,14 +1,4 @@
-"""How much memory a replica needs, and the smallest device that has it. Pure.
-
-The formulas are llama.cpp's, and a test holds them against what its own log says:
-
-- cache: cells x layers x (keys + values) x 2 bytes, where every request has a cell a token, rounded up to 256
-  (``src/llama-kv-cache.cpp``, ``src/llama-context.cpp``). A model with a sliding window needs less.
-- compute: 512 tokens at once (``n_ubatch``), for each the scores of the whole vocabulary and its vector, or the
-  feed-forward part, whichever is more, in 32 bits; and the mask of 512 tokens against the context, in 16 bits.
-- runtime: what a process has before it has loaded anything; on a GPU, CUDA's context and its libraries' workspace.
-  Both are estimates.
-"""
+"""The smallest device that has the memory that a replica needs. Pure."""
 
 from __future__ import annotations
 
@@ -18,26 +8,11 @@ from collections.abc import Iterable, Sequence
 
 from ai_how.gpu.catalogue import kind_of
 from ai_how.serving.fit.model import GB, Considered, Fit, Gres, Need, Shape
+from ai_how.serving.fit.need import divides_layers, need, share
 
-_BATCH = 512
-_CELLS = 256
-_CPU_RUNTIME = 200_000_000
-_GPU_RUNTIME = 600_000_000
 # Drivers report between 0.95 and 1.06 of what stands in a profile's or a product's name.
 _USABLE = 0.95
 _SLICE = re.compile(r"(?:^|_)\d+g\.(\d+)gb")
-
-
-def need(shape: Shape, context: int, slots: int, *, gpu: bool) -> Need:
-    """The memory of one replica that answers ``slots`` requests at once, each with ``context`` tokens."""
-    cells = math.ceil(context / _CELLS) * _CELLS
-    widest = max(shape.vocabulary + shape.width, 2 * shape.inner + 8 * shape.width)
-    return Need(
-        weights=shape.weights,
-        cache=cells * slots * sum(shape.cache) * 2,
-        compute=_BATCH * widest * 4 + _BATCH * cells * 2,
-        runtime=_GPU_RUNTIME if gpu else _CPU_RUNTIME,
-    )
 
 
 def gres_memory(kind: str) -> tuple[int | None, bool]:
@@ -49,15 +24,23 @@ def gres_memory(kind: str) -> tuple[int | None, bool]:
 
 
 def choose(
-    model: str, shape: Shape, context: int, slots: int, gres: Sequence[Gres], nodes: Iterable[int]
+    model: str,
+    shape: Shape,
+    context: int,
+    slots: int,
+    gres: Sequence[Gres],
+    nodes: Iterable[int],
+    *,
+    engine: str = "llama.cpp",
 ) -> Fit:
     """The smallest that holds a replica: a slice or a device of ``gres``, or several devices of one node.
 
     Where there are no GPUs at all, the node with the least memory that holds it; ``nodes`` are their bytes.
     """
-    asked = need(shape, context, slots, gpu=bool(gres))
+    asked = need(shape, context, slots, gpu=bool(gres), engine=engine)
     if gres:
-        considered = tuple(sorted(_devices(asked, gres), key=lambda one: (one.memory, one.gres)))
+        found = (_device(asked, one, shape.heads, engine) for one in gres if one.memory)
+        considered = tuple(sorted(found, key=lambda one: (one.memory, one.gres)))
     else:
         considered = tuple(_node(asked, memory) for memory in sorted(set(nodes)))
     remarks = [
@@ -65,30 +48,34 @@ def choose(
     ]
     if not gres:
         remarks.append("The cluster has no GPUs: the replica runs on CPUs, in a node's memory.")
+    if not gres and engine == "vllm":
+        remarks.append("vLLM is made for GPUs; its build for CPUs is another one.")
     if shape.context and context > shape.context:
         remarks.append(f"It was trained for {shape.context} tokens; beyond them answers get worse.")
     chosen = next((one for one in considered if one.holds), None)
-    return Fit(model, shape, context, slots, asked, considered, chosen, tuple(remarks))
+    return Fit(model, shape, context, slots, asked, considered, chosen, tuple(remarks), engine)
 
 
-def _devices(asked: Need, gres: Sequence[Gres]) -> Iterable[Considered]:
-    for one in gres:
-        if one.memory is None:
-            continue
-        count = _count(asked, one)
-        memory = one.memory * count
-        # Weights and cache are divided by layers; the rest each device has for itself.
-        free = memory - asked.weights - asked.cache - count * (asked.compute + asked.runtime)
-        name = f"{count} x {one.type}" if count > 1 else one.type
-        yield Considered(f"gpu:{one.type}:{count}", memory, free, _why(name, memory, free))
+def _device(asked: Need, one: Gres, heads: int, engine: str) -> Considered:
+    usable = int((one.memory or 0) * share(engine))
+    count = _count(asked, one, usable, heads if divides_layers(engine) else 0)
+    # Weights and cache are divided among devices; the rest each has for itself.
+    free = usable * count - asked.weights - asked.cache - count * (asked.compute + asked.runtime)
+    name = f"{count} x {one.type}" if count > 1 else one.type
+    return Considered(f"gpu:{one.type}:{count}", usable * count, free, _why(name, usable * count, free))
 
 
-def _count(asked: Need, one: Gres) -> int:
-    """How many of these devices it takes, as far as one node has them; a slice is always one."""
-    room = (one.memory or 0) - asked.compute - asked.runtime
+def _count(asked: Need, one: Gres, usable: int, heads: int) -> int:
+    """How many of these devices it takes, as far as one node has them; a slice is always one.
+
+    Where each layer is divided, only as many as ``heads`` can be divided by.
+    """
+    room = usable - asked.compute - asked.runtime
     if one.slice or room <= 0:
         return 1
-    return max(1, min(one.most, math.ceil((asked.weights + asked.cache) / room)))
+    counts = [count for count in range(1, one.most + 1) if not heads or heads % count == 0]
+    wanted = math.ceil((asked.weights + asked.cache) / room)
+    return next((count for count in counts if count >= wanted), counts[-1] if counts else 1)
 
 
 def _node(asked: Need, memory: int) -> Considered:
