@@ -16,6 +16,8 @@ from doubles import FakeEngine
 from launched import start
 from tiny_gguf import write_tiny_gguf
 
+from ai_how.serving.engines import Place
+
 FEW: Any = {"num_predict": 4, "temperature": 0}
 SAID: Any = [{"role": "user", "content": "hi"}]
 
@@ -23,7 +25,7 @@ SAID: Any = [{"role": "user", "content": "hi"}]
 @pytest.fixture(scope="module")
 def fake_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     site = tmp_path_factory.mktemp("fake")
-    running = start(FakeEngine(), Path(sys.executable), write_tiny_gguf(site / "tiny.gguf"), site)
+    running = start(FakeEngine(), Place.of_python(Path(sys.executable)), write_tiny_gguf(site / "tiny.gguf"), site)
     running.record()
     with opened(site) as door:
         yield door

@@ -57,7 +57,7 @@ def test_who_can_take_another_request(seats: list[Seat], tried: str, found: str)
 
 
 @pytest.mark.parametrize(
-    ("slots", "workers", "most"), [(None, 1, 256), (1, 1, 2), (4, 1, 8), (4, 3, 3), (1, 9, 1)]
+    ("slots", "workers", "most"), [(None, 1, 256), (1, 1, 2), (4, 1, 8), (4, 3, 4), (1, 9, 1)]
 )
 def test_an_engine_gets_no_more_than_is_of_use(slots: int | None, workers: int, most: int) -> None:
     assert limit(slots, workers) == most
@@ -119,6 +119,23 @@ def test_a_conversation_stays_where_its_beginning_is() -> None:
         for name, talk in talks.items():
             talk += [{"role": "assistant", "content": "yes"}, {"role": "user", "content": "and?"}]
             assert choice.of(seats, beginnings(talk), mixed=False).nonce == first[name]
+
+
+def test_of_two_hundred_replicas_all_are_used_alike_and_the_busy_ones_spared() -> None:
+    seats, choice = [seat(f"{number:04x}") for number in range(200)], Choice()
+    for one in seats[:100]:
+        one.tokens = 1000
+    for _ in range(400):
+        chosen = choice.pick(seats, (), since=0.0)
+        assert chosen is not None
+        chosen.tokens += 100
+        chosen.requests += 1
+    given = [one.requests for one in seats]
+    assert sum(given[:100]) < 20 and max(given) <= 6 and min(given[100:]) >= 2
+    for one in seats[1:]:
+        one.requests = one.limit
+    assert choice.pick(seats, (), since=0.0) is seats[0]
+    assert choice.pick(seats, (), since=200.0) is None
 
 
 def test_beginnings() -> None:

@@ -51,6 +51,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "chat": "talk to a served model",
         "connect": "have a model ready, and give clients what they need to ask it",
         "token": "make, list and end tokens that open the gateway",
+        "usage": "show who used which model, and the GPU-hours of it",
     },
     "measuring": {
         "bench": "measure a service under load, and compare two results",

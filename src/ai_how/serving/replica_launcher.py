@@ -218,6 +218,7 @@ class Replica:
             "heartbeat": now,
             "leaving": self.leaving,
             "load": self.load(),
+            "slots": self.launch["slots"],
         }
         write_private(self.record, json.dumps(facts) + "\n")
 

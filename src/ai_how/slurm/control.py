@@ -8,7 +8,10 @@ from pathlib import Path
 from ai_how.errors import CommandFailed, CouldNotTell
 from ai_how.run import Command, Completed, Gate
 from ai_how.slurm import parse
-from ai_how.slurm.model import Accounting, Job, NodeState
+from ai_how.slurm.model import Accounting, Job, Life, NodeState
+
+# Jobs in one question: an argument list has an end.
+_AT_ONCE = 1000
 
 
 class Slurm:
@@ -80,6 +83,18 @@ class Slurm:
             f"--jobs={','.join(map(str, job_ids))}",
         )  # fmt: skip
         return parse.accounting(answer.stdout)
+
+    def lives(self, job_ids: Sequence[int]) -> list[Life]:
+        """When these jobs ran and what they held, by slurmdbd; a job that it does not know has none."""
+        found: list[Life] = []
+        for start in range(0, len(job_ids), _AT_ONCE):
+            chosen = ",".join(map(str, job_ids[start : start + _AT_ONCE]))
+            answer = self._call(
+                "sacct", "--duplicates", "--allocations", "--parsable2", "--noheader",
+                f"--format={','.join(parse.LIFE_FIELDS)}", f"--jobs={chosen}",
+            )  # fmt: skip
+            found.extend(parse.lives(answer.stdout))
+        return found
 
     def nodes(self) -> list[NodeState]:
         """Every node of slurm.conf as slurmctld sees it."""

@@ -128,6 +128,20 @@ class Accounting:
 
 
 @dataclass(frozen=True)
+class Life:
+    """One run of a job, of which a job that was requeued has several: what it held, and from when until when.
+
+    Seconds since the epoch; ``end`` is 0 while it goes on. ``gpus`` counts devices, and slices as one each.
+    """
+
+    job_id: int
+    start: int
+    end: int
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
 class NodeState:
     """A node as slurmctld sees it; ``state`` is Slurm's word without its flags, which are in ``flags``."""
 

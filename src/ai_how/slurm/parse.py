@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ai_how.errors import CouldNotTell
-from ai_how.slurm.model import Accounting, Job, NodeState
+from ai_how.slurm.model import Accounting, Job, Life, NodeState
 
 SACCT_FIELDS = (
     "JobIDRaw", "JobName", "State", "ExitCode", "User", "Partition", "NodeList", "ElapsedRaw", "Timelimit",
@@ -19,6 +19,8 @@ SQUEUE_FORMAT = "%i|%U|%T|%V|%S|%e|%l|%P|%N|%Z|%r|%j"
 ACCOUNTING_FIELDS = (
     "JobIDRaw", "State", "ExitCode", "ElapsedRaw", "TotalCPU", "MaxRSS", "AllocTRES", "NodeList",
 )  # fmt: skip
+
+LIFE_FIELDS = ("JobIDRaw", "Start", "End", "AllocTRES")
 
 
 def fields(line: str) -> dict[str, str]:
@@ -127,6 +129,25 @@ def accounting(text: str) -> Mapping[int, Accounting]:
                 nodes=facts["NodeList"],
             )
     return {job_id: replace(entry, max_rss_bytes=memory[job_id]) for job_id, entry in jobs.items()}
+
+
+def lives(text: str) -> Iterator[Life]:
+    """The runs of jobs from ``sacct --duplicates --allocations`` with ``LIFE_FIELDS``; those that never began are left
+    out."""
+    for line in text.splitlines():
+        facts = dict(zip(LIFE_FIELDS, line.split("|"), strict=True))
+        start = moment(facts["Start"])
+        if not facts["JobIDRaw"].isdigit() or not start:
+            continue
+        held = dict(pair.split("=", 1) for pair in facts["AllocTRES"].split(",") if "=" in pair)
+        typed = sum(int(count) for name, count in held.items() if name.startswith("gres/gpu:"))
+        yield Life(
+            job_id=int(facts["JobIDRaw"]),
+            start=start,
+            end=moment(facts["End"]),
+            cpus=int(held.get("cpu", "0")),
+            gpus=int(held.get("gres/gpu", typed)),
+        )
 
 
 def nodes(text: str) -> Iterator[NodeState]:

@@ -173,6 +173,7 @@ def create_app(
         directory=Directory(
             endpoints or EndpointFolder(config.endpoints, clock, None if config.routes else os.geteuid()),
             routes,
+            config.workers,
         ),
         upstream=upstream or Pool(answer_timeout=config.answer_timeout),
         clock=clock,

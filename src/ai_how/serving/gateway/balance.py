@@ -20,6 +20,8 @@ _LEAN_TOKENS = 8192
 _LEADING = 16
 _CHARACTERS = 4096
 _REMEMBERED = 8192
+# Replicas that are compared for one request.
+_LOOKED_AT = 16
 
 
 def free(seats: Iterable[Seat], since: float, tried: Container[str] = ()) -> list[Seat]:
@@ -80,6 +82,32 @@ class Choice:
         self._turns: dict[float, float] = {}
         self._last: OrderedDict[int, str] = OrderedDict()
         self._count = 0
+
+    def pick(
+        self,
+        seats: Sequence[Seat],
+        beginnings: Sequence[int],
+        *,
+        since: float,
+        tried: Container[str] = (),
+        mixed: bool = False,
+    ) -> Seat | None:
+        """One of a model's replicas; None when none can take another request. See :func:`free`."""
+        found: list[Seat] = []
+        if len(seats) > _LOOKED_AT and not mixed:
+            found = free(self._some(seats, beginnings), since, tried)
+        if not found:
+            found = free(seats, since, tried)
+        return self.of(found, beginnings, mixed=mixed) if found else None
+
+    def _some(self, seats: Sequence[Seat], beginnings: Sequence[int]) -> list[Seat]:
+        """Some of many, others each time, and the one that had this beginning last: their least busy is near enough to
+        the least busy of all."""
+        step = -(-len(seats) // _LOOKED_AT)
+        some = list(seats[self._count % step :: step])
+        if (last := self._had(beginnings)) is not None:
+            some += [seat for seat in seats if seat.nonce == last and seat not in some]
+        return some
 
     def of(self, seats: Sequence[Seat], beginnings: Sequence[int], *, mixed: bool) -> Seat:
         """One of ``seats``, which can all take a request."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ai_how.run import Clock
 from ai_how.serving.gateway import plan
-from ai_how.serving.gateway.balance import Choice, free
+from ai_how.serving.gateway.balance import Choice
 from ai_how.serving.gateway.demand import Nobody, Reporter, summary
 from ai_how.serving.gateway.model import GatewayConfig, Refusal
 from ai_how.serving.gateway.plan import Patience
@@ -115,14 +115,13 @@ class Room:
         return (len(queue) if queue else 0) + len(self._again.get(model, ()))
 
     def _choose(self, served: Served, ticket: Ticket) -> Seat | None:
-        since = self._clock.now() - self._config.stale_after
-        seats = free(served.seats, since, ticket.tried)
-        if not seats:
-            return None
         choice = self._choices.get(ticket.model)
         if choice is None:
             choice = self._choices[ticket.model] = Choice()
-        return choice.of(seats, ticket.beginnings, mixed=served.mixed)
+        since = self._clock.now() - self._config.stale_after
+        return choice.pick(
+            served.seats, ticket.beginnings, since=since, tried=ticket.tried, mixed=served.mixed
+        )
 
     @staticmethod
     def _occupy(seat: Seat, ticket: Ticket) -> None:

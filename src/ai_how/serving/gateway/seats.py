@@ -16,8 +16,11 @@ _PER_SLOT = 2
 
 
 def limit(slots: int | None, workers: int) -> int:
-    """The requests that one worker of the gateway gives to a replica at once; what is above waits in the gateway."""
-    return _WITHOUT_SLOTS if slots is None else max(1, -(-slots * _PER_SLOT // workers))
+    """The requests that one worker of the gateway gives to a replica at once; what is above waits in the gateway.
+
+    All slots, even where there are many workers: nobody knows that the others have something to do.
+    """
+    return _WITHOUT_SLOTS if slots is None else max(slots, -(-slots * _PER_SLOT // workers))
 
 
 class Seat:

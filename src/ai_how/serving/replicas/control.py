@@ -129,7 +129,7 @@ class Replicas:
             name=name, folder=folder, log=wanted.log, place=version.place, resources=version.resources
         )
         try:
-            self._share.write(self._files(folder, launch, wanted))
+            self._share.write(self._files(folder, launch, wanted, version.slots))
             self.write(wanted)
         except BaseException:
             self.forget(wanted)
@@ -148,7 +148,7 @@ class Replicas:
         self.write(wanted)
         return wanted
 
-    def _files(self, folder: Path, launch: Launch, wanted: ReplicaWanted) -> Mapping[Path, str]:
+    def _files(self, folder: Path, launch: Launch, wanted: ReplicaWanted, slots: int) -> Mapping[Path, str]:
         # Copies: the node may not see this installation, and an upgrade must not reach into what runs.
         files = {
             folder / source.name: source.read_text(encoding="utf-8")
@@ -162,6 +162,7 @@ class Replicas:
             endpoints=self.folders.endpoints,
             engine_log=str(self.folders.job_logs / f"{wanted.job_name}-{{job_id}}.engine.log"),
             listen=self._listen,
+            slots=slots,
         )
         return files
 

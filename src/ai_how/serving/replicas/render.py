@@ -101,8 +101,12 @@ def launch_file(
     endpoints: Path,
     engine_log: str,
     listen: Listen = "loopback",
+    slots: int | None = None,
 ) -> str:
-    """What the replica launcher reads. ``engine_log`` may contain ``{job_id}``. Holds no secret."""
+    """What the replica launcher reads. ``engine_log`` may contain ``{job_id}``. Holds no secret.
+
+    ``slots`` goes into the record, for the gateway: how many requests the engine works on at once.
+    """
     facts = {
         "version": "1.0",
         "model": model,
@@ -116,6 +120,7 @@ def launch_file(
         "load": asdict(launch.load) if launch.load else None,
         "end_signal": launch.end_signal,
         "listen": listen,
+        "slots": slots,
         "endpoints": str(endpoints),
         "engine_log": engine_log,
         "heartbeat": HEARTBEAT,
