@@ -70,7 +70,12 @@ def health(service: Service) -> str:
 def write_plain(site: Site, folder: Path) -> None:
     """The site's own definitions as the files that ``up_plain.sh`` reads."""
     setting = site.setting()
-    base = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", "NO_PROXY": "127.0.0.1"}
+    base = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "LANG": "C.UTF-8",
+        "NO_PROXY": "127.0.0.1",
+    }
     for service in catalogue(setting):
         marks = {SITE_MARK: mark_of(site.layout.root), SERVICE_MARK: service.name}
         words = shlex.join([f"{key}={value}" for key, value in {**base, **service.env, **marks}.items()])
@@ -143,7 +148,9 @@ def make_home() -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="turns of each of the two (default: 5)")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     args = parser.parse_args()
@@ -162,10 +169,18 @@ def main() -> None:
     finally:
         shutil.rmtree(home, ignore_errors=True)
     if args.json:
-        print(json.dumps([{"what": what, "value": round(value, 3), "bound": bound} for what, value, bound, _ in lines]))
+        print(
+            json.dumps(
+                [{"what": what, "value": round(value, 3), "bound": bound} for what, value, bound, _ in lines]
+            )
+        )
         return
     for what, value, bound, unit in lines:
-        kept = "" if bound is None else f"bound {bound:g} {unit}".ljust(14) + ("kept" if value <= bound else "MISSED")
+        kept = (
+            ""
+            if bound is None
+            else f"bound {bound:g} {unit}".ljust(14) + ("kept" if value <= bound else "MISSED")
+        )
         print(f"{what:<28} {value:7.2f} {unit:<2}  {kept}")
 
 

@@ -14,7 +14,7 @@ from ai_how import errors
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "ai_how"
 FILES = sorted(PACKAGE.rglob("*.py"))
-PURE_ROOMS = ("spec", "wire", "gpu")
+PURE_ROOMS = ("spec", "wire", "gpu", "draw")
 EFFECTS = {
     "subprocess",
     "socket",

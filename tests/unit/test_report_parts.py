@@ -7,10 +7,12 @@ from importlib.resources import files
 
 import pytest
 
-from ai_how.site.report import HostFacts, Phase, Score, words
-from ai_how.site.report.charts import line_chart, scale, thin, time_ticks
-from ai_how.site.report.markup import Markup, element, join
+from ai_how.draw import words
+from ai_how.draw.charts import line_chart, scale, thin
+from ai_how.draw.markup import Markup, element, join
+from ai_how.site.report import HostFacts, Phase, Score
 from ai_how.site.report.model import covered
+from ai_how.site.report.phases import time_ticks
 from ai_how.site.report.terminal import bar
 
 
@@ -131,7 +133,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_text_and_charts_have_enough_contrast_in_light_and_in_dark() -> None:
-    style = files("ai_how.site.report").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("ai_how.draw").joinpath("page.css").read_text(encoding="utf-8")
     themes = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in style.split(":root")[1:3]]
     assert len(themes) == 2
     for theme in themes:

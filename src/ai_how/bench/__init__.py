@@ -19,7 +19,7 @@ A new kind of target takes four lines elsewhere and one module here:
    ``TARGETS``;
 3. a row in ``tests/contract/test_bench_targets.py``.
 
-Where the load core drives it, ``client`` is ``LoadClient(recipe, place, self.work)``, and ``work`` says what is
+Where the load core drives it, ``client`` is ``loaded(recipe, place, self.work)``, and ``work`` says what is
 asked: HTTP requests as bytes with an ``Exchange`` that reads the answer, or calls of a library on threads
 (:func:`ai_how.bench.calls.carried_by`). A program with a load of its own (fio, pgbench) is a ``Client`` that returns
 a ``Measured`` of ``histograms`` (nanoseconds; each gets percentiles), ``values`` (``Value(value, unit, better)``,

@@ -26,6 +26,10 @@ _CLIENTS = 32
 _LEAST_RATE = 50.0
 
 
+class BeyondGenerator(AiHowError):
+    """The recipe asks for more than the generator can do; the message has the figure."""
+
+
 @contextmanager
 def reference_server(gate: Gate, *options: str) -> Iterator[Address]:
     """A :mod:`ai_how.bench.reference` in a process of its own, on a port of loopback that is free."""
@@ -48,24 +52,21 @@ def _port(output: Path) -> int | None:
     return int(text) if text.endswith("\n") else None
 
 
-async def calibrate(recipe: BenchRecipe, work: Work) -> Calibration:
+async def calibrate(recipe: BenchRecipe, work: Work, *, refuse: bool = True) -> Calibration:
     """Ceiling, floor and lag by requests of the recipe's own kind, ``work``, asked of a server that answers at once.
 
-    Raises :class:`AiHowError` when the recipe asks for more than the ceiling: what would be measured is the generator.
+    With ``refuse``, raises :class:`BeyondGenerator` when the recipe asks for more than the ceiling: what would be
+    measured is the generator.
     """
     fastest = await Drive(work).closed(min(_CLIENTS, work.connections), _CEILING)
     ceiling = sum(one.good for one in fastest.exchanges) / fastest.seconds
     peak = recipe.load.peak
-    if peak is not None and peak > ceiling:
-        raise AiHowError(
-            f"the recipe asks for {peak:,.0f} requests a second, and the generator can do {ceiling:,.0f} here",
-            cause="it was measured just now, against a server that answers at once",
-            todo="Ask for less, or run it on a machine with more to spare.",
-        )
+    if refuse:
+        refuse_beyond(recipe, ceiling)
     alone = await Drive(work).closed(1, _FLOOR)
-    rate = None if peak is None else max(peak, min(_LEAST_RATE, ceiling / 4))
+    rate = None if peak is None else min(max(peak, min(_LEAST_RATE, ceiling / 4)), ceiling)
     lag = None
-    if rate is not None:
+    if rate:
         lag = _lag(await Drive(work).open(schedule.constant(rate, max(_PACED, 2 / rate))))
     prompts = recipe.workload.prompts
     return Calibration(
@@ -76,6 +77,17 @@ async def calibrate(recipe: BenchRecipe, work: Work) -> Calibration:
         lag_p99_ms=lag.percentile(0.99) / 1e6 if lag else None,
         floor_ms=_floor(alone),
     )
+
+
+def refuse_beyond(recipe: BenchRecipe, ceiling: float) -> None:
+    """Raises :class:`BeyondGenerator` when the recipe asks for more requests a second than ``ceiling``."""
+    peak = recipe.load.peak
+    if peak is not None and peak > ceiling:
+        raise BeyondGenerator(
+            f"the recipe asks for {peak:,.0f} requests a second, and the generator can do {ceiling:,.0f} here",
+            cause="it was measured just now, against a server that answers at once",
+            todo="Ask for less, give it more `processes` or `nodes`, or run it where there is more to spare.",
+        )
 
 
 def _lag(taken: Taken) -> Histogram:

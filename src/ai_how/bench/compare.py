@@ -52,6 +52,25 @@ def compared(before: Result, after: Result, figures: Sequence[str] = (), allowed
             cause="; ".join(differing),
             todo="Measure both by one recipe; target, model and repetitions may differ.",
         )
+    return _compared(before, after, figures, allowed)
+
+
+def sides_compared(result: Result, figures: Sequence[str] = (), allowed: float = 0.0) -> Comparison:
+    """The two sides of one result, which were measured in turns. Raises like :func:`compared`."""
+    return _compared(side_of(result, "a"), side_of(result, "b"), figures, allowed, in_turns=True)
+
+
+def side_of(result: Result, side: str) -> Result:
+    """One side as a result of its own."""
+    return result.model_copy(update={
+        "runs": tuple(run for run in result.runs if run.side == side),
+        "figures": tuple(figure for figure in result.figures if figure.side == side),
+    })  # fmt: skip
+
+
+def _compared(
+    before: Result, after: Result, figures: Sequence[str], allowed: float, *, in_turns: bool = False
+) -> Comparison:
     old, new = ({figure.key: figure for figure in result.figures} for result in (before, after))
     usual = (*USUAL, *_OF_CLOSED) if before.recipe.load.arrivals == "closed" else USUAL
     names = _chosen(figures, usual, old, new)
@@ -68,7 +87,7 @@ def compared(before: Result, after: Result, figures: Sequence[str] = (), allowed
             cause=None if reasons else "they share no figure",
             detail="\n".join(reasons) or None,
         )
-    sides = (len(before.runs), len(after.runs))
+    sides = (min(len(old[name].runs) for name in kept), min(len(new[name].runs) for name in kept))
     if not enough_runs(*sides):
         raise CouldNotTell(
             f"{sides[0]} and {sides[1]} runs cannot show a change, whatever they measured",
@@ -79,6 +98,7 @@ def compared(before: Result, after: Result, figures: Sequence[str] = (), allowed
         {name: old[name].runs for name in kept},
         {name: new[name].runs for name in kept},
         {name: old[name].better for name in kept},
+        in_turns=in_turns,
     )
     return Comparison(changes, left_out, tuple(_environment(before, after)), allowed)
 
@@ -87,12 +107,20 @@ def _chosen(
     asked: Sequence[str], usual: Sequence[str], old: Mapping[str, Figure], new: Mapping[str, Figure]
 ) -> list[str]:
     both = [name for name in old if name in new]
+    asked = [
+        key for name in asked for key in ([name] if name in both else _at_points(name, both, old) or [name])
+    ]
     missing = [name for name in asked if name not in both]
     if missing:
         raise NotFound(
             f"not both have a figure '{missing[0]}'", todo=f"Both have: {', '.join(both) or 'none'}."
         )
-    return list(asked) or [name for name in usual if name in both]
+    return asked or [key for name in usual for key in _at_points(name, both, old)]
+
+
+def _at_points(name: str, both: Sequence[str], old: Mapping[str, Figure]) -> list[str]:
+    """A figure at each of its points."""
+    return [key for key in both if old[key].name == name]
 
 
 def _differences(before: Result, after: Result) -> Iterator[tuple[str, Any, Any]]:

@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ai_how import __version__
+from ai_how.bench.calibrate import BeyondGenerator
 from ai_how.bench.environment import capture, yardstick
 from ai_how.bench.figures import figures, record
 from ai_how.bench.interfaces import Client, Log, Measured, Monitor, Place, Service, Target
 from ai_how.bench.load import INTERRUPTED
-from ai_how.bench.model import VERSION, Calibration, Result, RunRecord, Saturation, spot
+from ai_how.bench.model import VERSION, Calibration, Probe, Result, RunRecord, Saturation, spot
 from ai_how.bench.priority import first_in_line
+from ai_how.bench.search import answer, ends, following, judged, setting
 from ai_how.bench.targets import target_of
 from ai_how.bench.targets.web import address_of
 from ai_how.bench.work import Progress
 from ai_how.errors import AiHowError
 from ai_how.spec.bench import BenchRecipe, override, points
-from ai_how.spec.bench_load import Setting
+from ai_how.spec.bench_load import Search, Setting
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ def rounds(recipe: BenchRecipe, all_: Sequence[Spot]) -> list[tuple[int, Spot]]:
         for pair in zip(all_[:half], all_[half:], strict=True):
             found += [(number, one) for one in (pair if number % 2 else reversed(pair))]
     return found
+
+
+def _plain(load: float | None) -> str:
+    return "none" if load is None else f"{load:g}"
 
 
 class Bench:
@@ -114,12 +120,58 @@ class Bench:
             self._facts[side.side or "service"] = dict(service.start())
         self._environment["real_time"] = stack.enter_context(first_in_line())
         stack.callback(self._close)
-        for number, one in rounds(self._recipe, spots(self._recipe, self._place)):
-            self.once(number, one)
+        everything = spots(self._recipe, self._place)
+        if self._recipe.search is not None:
+            for one in everything:
+                self._seek(one, self._recipe.search)
+            return
+        for number, one in rounds(self._recipe, everything):
+            self._once(number, one)
             if self._partial:
                 return
 
-    def once(self, number: int, one: Spot, purpose: str = "run") -> RunRecord | None:
+    def _seek(self, one: Spot, asked: Search) -> None:
+        """Try loads, then confirm the highest that met the objective; where that fails, go on below it."""
+        probes: list[Probe] = []
+        shares: list[float] = []
+        while not self._partial:
+            load = following(asked, probes)
+            if load is not None:
+                probes += self._tried(1, one, asked, load, "probe")
+                continue
+            met, _ = ends(probes)
+            if met is None:
+                break
+            confirmed = [
+                probe
+                for number in range(1, self._recipe.repetitions + 1)
+                for probe in self._tried(number, one, asked, met, "run")
+            ]
+            shares = [probe.share for probe in confirmed]
+            if 2 * sum(probe.met for probe in confirmed) > len(confirmed) or self._partial:
+                break
+            self._say(f"{asked.key} {met:g} was met once and not again: going on below it")
+            self._runs = [run for run in self._runs if dict(run.point) != {asked.key: setting(asked, met)}]
+            probes.append(confirmed[-1].model_copy(update={"met": False}))
+        found = answer(asked, one.side, probes, shares)
+        self._saturation.append(found)
+        self._say(f"{asked.key}: {_plain(found.met)} meets the objective, {_plain(found.missed)} does not")
+
+    def _tried(self, number: int, one: Spot, asked: Search, load: float, purpose: str) -> list[Probe]:
+        """One run at that load, judged; nothing when the target was gone."""
+        there = replace(one, recipe=override(one.recipe, {asked.key: setting(asked, load)}),
+                        point={asked.key: setting(asked, load)})  # fmt: skip
+        try:
+            run = self._once(number, there, purpose)
+        except BeyondGenerator as error:
+            return [Probe(load=load, share=0.0, met=False, reasons=(error.message,))]
+        if run is None:
+            return []
+        probe = judged(there.recipe, load, run)
+        self._say(f"{asked.key} {load:g}: {probe.share:.1%} kept the objective")
+        return [probe]
+
+    def _once(self, number: int, one: Spot, purpose: str = "run") -> RunRecord | None:
         """Run one spot once, and keep it. None when the target took no connection."""
         client, calibration = self._client(one)
         clock, heard = self._place.clock, self._heard

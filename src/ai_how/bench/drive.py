@@ -50,14 +50,17 @@ class Drive:
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._again: Callable[[Exchange], None] | None = None
 
-    async def open(self, schedule: array[float]) -> Taken:
-        """Send each request when it is due. Raises :class:`OSError` when the target takes no connection at first."""
+    async def open(self, schedule: array[float], at: float | None = None) -> Taken:
+        """Send each request when it is due, from the instant ``at`` on; without one from when all is ready.
+
+        Raises :class:`OSError` when the target takes no connection at first.
+        """
         # All requests are made beforehand: making one while another is due would make that one late.
         requests = [self._work.request(index) for index in range(len(schedule))]
         await self._pool.warm(self._work.beforehand)
         self._progress.intended = len(schedule)
         _collect()
-        base = time.monotonic() + _LEAD
+        base = time.monotonic() + _LEAD if at is None else at
         following = 0
 
         def due() -> None:
@@ -67,10 +70,10 @@ class Drive:
                     self._more = False
                     self._settle()
                     return
-                at, now = base + schedule[following], time.monotonic()
-                if at > now:
+                due_at, now = base + schedule[following], time.monotonic()
+                if due_at > now:
                     break
-                self._submit(at, now, requests[following])
+                self._submit(due_at, now, requests[following])
                 following += 1
             timer.set(base + schedule[following] if following < len(schedule) else now)
 
@@ -81,10 +84,12 @@ class Drive:
         finally:
             timer.close()
 
-    async def closed(self, clients: int, seconds: float) -> Taken:
+    async def closed(self, clients: int, seconds: float, at: float | None = None) -> Taken:
         """``clients`` that each send the next request when they have their answer. Raises like :meth:`open`."""
         await self._pool.warm(min(clients, self._work.beforehand))
         _collect()
+        if at is not None:
+            await asyncio.sleep(max(0.0, at - time.monotonic()))
         base = time.monotonic()
         end = base + seconds
 

@@ -49,6 +49,7 @@ def _of_program(recipe: BenchRecipe, number: int, started: float, found: Measure
         stopped=found.stopped,
         reasons=tuple(found.reasons),
         notes=dict(found.notes),
+        generators=tuple(found.generators),
         histograms={name: one.as_json() for name, one in found.histograms.items() if len(one)},
         values=dict(found.values),
         series=tuple(found.series),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ai_how.bench.exchange import Exchange
 from ai_how.bench.histogram import Histogram
-from ai_how.bench.model import Calibration, Result, Series, Value
+from ai_how.bench.model import Calibration, Generator, Result, Series, Value
 from ai_how.bench.work import Address, Progress, Work
 from ai_how.run import Clock, Gate, SystemClock
 from ai_how.spec.bench import BenchRecipe
@@ -78,6 +78,7 @@ class Measured:
     tokens_agree: float | None = None
     reasons: Sequence[str] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+    generators: Sequence[Generator] = ()
 
 
 class Service(Protocol):
@@ -152,7 +153,7 @@ class Loaded(Target, Protocol):
     """A target that our load core drives: it says what is asked, and the core does the rest, on several processes
     too.
 
-    Its :meth:`Target.client` is :class:`ai_how.bench.load.LoadClient`.
+    Its :meth:`Target.client` is what :func:`ai_how.bench.loaded.loaded` makes.
     """
 
     def work(self, recipe: BenchRecipe, place: Place) -> Work: ...

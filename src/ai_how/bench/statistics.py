@@ -20,6 +20,9 @@ _DEALS = 10_000
 #: The chance of calling it a change when nothing has changed.
 ALPHA = 0.05
 
+#: The fewest pairs of runs that a test within pairs can show a change with: 2 of 2 ** 6 deals are rare enough.
+PAIRS = 6
+
 Better = Literal["lower", "higher"]
 
 
@@ -80,8 +83,13 @@ def compare(
     after: Mapping[str, Sequence[float]],
     better: Mapping[str, Better],
     seed: int = 0,
+    *,
+    in_turns: bool = False,
 ) -> tuple[Change, ...]:
     """Each figure that both have, compared by an exact permutation test over the runs.
+
+    ``in_turns``: run ``i`` of one side stands beside run ``i`` of the other. From :data:`PAIRS` on only the deals are
+    counted that swap the two of a pair, so that what drifted over the hour is no noise; fewer have too few such deals.
 
     Were nothing changed, each way to deal the runs out to the two sides would be as probable as the one that happened.
     A figure's chance is the share of deals in which *any* figure differs as much (Westfall and Young): so one change in
@@ -94,11 +102,13 @@ def compare(
     if len(sizes) > 1:
         raise ValueError("the figures have different numbers of runs")
     ((first, second),) = sizes
+    paired = in_turns and first == second >= PAIRS
+    measure = _paired_distance if paired else _distance
     pooled = {name: [*before[name], *after[name]] for name in names}
-    observed = {name: _distance(values, tuple(range(first))) for name, values in pooled.items()}
+    observed = {name: measure(values, tuple(range(first))) for name, values in pooled.items()}
     greatest = [
-        max(_distance(values, deal) for values in pooled.values())
-        for deal in _deals(first + second, first, seed)
+        max(measure(values, deal) for values in pooled.values())
+        for deal in (_swaps(first, seed) if paired else _deals(first + second, first, seed))
     ]
     found = []
     for name in names:
@@ -119,6 +129,28 @@ def _deals(total: int, first: int, seed: int) -> Iterator[tuple[int, ...]]:
     yield tuple(range(first))
     for _ in range(_DEALS):
         yield tuple(chance.sample(range(total), first))
+
+
+def _swaps(count: int, seed: int) -> Iterator[tuple[int, ...]]:
+    """Each way to swap the two of some pairs: which of the pooled runs make up the first side."""
+    if 2**count <= _DEALS:
+        for bits in range(2**count):
+            yield tuple(i + count if bits >> i & 1 else i for i in range(count))
+        return
+    chance = random.Random(seed)
+    yield tuple(range(count))
+    for _ in range(_DEALS):
+        yield tuple(i + count if chance.random() < 0.5 else i for i in range(count))
+
+
+def _paired_distance(values: Sequence[float], deal: tuple[int, ...]) -> float:
+    """The t of the differences within the pairs, without its sign."""
+    count = len(deal)
+    gaps = [values[i] - values[(i + count) % (2 * count)] for i in deal]
+    gap, spread = abs(fmean(gaps)), math.sqrt(_spread(gaps))
+    if gap <= 1e-12 * max(map(abs, values), default=0.0):
+        return 0.0
+    return gap / spread if spread > 1e-12 * gap else 1e12
 
 
 def _distance(values: Sequence[float], deal: tuple[int, ...]) -> float:

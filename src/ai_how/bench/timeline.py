@@ -18,7 +18,8 @@ _EXAMPLES = 48
 def timeline(exchanges: Sequence[Exchange]) -> tuple[Series, ...]:
     """Requests due and answered a second, tokens a second, and the median latency, slice by slice.
 
-    ``exchanges`` are in the order in which they were due. A slice counts what was due, or came, in it.
+    ``exchanges`` are in the order in which they were due. A slice counts what was due, or came, in it; the last
+    one, which the end cuts off, is left out.
     """
     if not exchanges:
         return ()
@@ -39,6 +40,10 @@ def timeline(exchanges: Sequence[Exchange]) -> tuple[Series, ...]:
         if isinstance(one, ChatExchange) and one.tokens:
             chat = True
             _spread(one, tokens, start, width)
+    if count > 4:
+        # The last slice is cut off by the end: what it counts is no rate.
+        count -= 1
+        due, answered, tokens, latencies = due[:count], answered[:count], tokens[:count], latencies[:count]
     times = tuple(round((index + 0.5) * width, 6) for index in range(count))
     middle = [(time, statistics.median(own) * 1e3) for time, own in zip(times, latencies, strict=True) if own]
     found = [

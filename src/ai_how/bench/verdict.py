@@ -7,6 +7,7 @@ mixture of the target and of something else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ai_how.bench.model import RunRecord
 from ai_how.spec.bench import BenchRecipe
@@ -31,59 +32,121 @@ DRIFT = 0.25
 BEYOND = 10
 
 
+@dataclass(frozen=True)
+class Check:
+    """One check of a run: what was found in words, and why its figures fail by it; an empty reason is a pass.
+
+    ``told`` is empty where there was nothing to check.
+    """
+
+    name: str
+    told: str
+    reason: str = ""
+
+
 def reasons_of_run(recipe: BenchRecipe, run: RunRecord) -> tuple[str, ...]:
     """Why no figure of a run can be trusted; nothing when all can. What the client said against itself comes first."""
-    found = [
-        *run.reasons,
+    return (*run.reasons, *(check.reason for check in checks(recipe, run) if check.reason))
+
+
+def reasons_of_generator(recipe: BenchRecipe, run: RunRecord) -> list[str]:
+    """Those that are about the generator alone."""
+    return [check.reason for check in _of_generator(recipe, run) if check.reason]
+
+
+def checks(recipe: BenchRecipe, run: RunRecord) -> tuple[Check, ...]:
+    """Every check of one run, those that it passed too."""
+    return (
         *_of_generator(recipe, run),
-        *_of_load(run),
-        f"the run ended early: {run.stopped}" if run.stopped else "",
-        "" if run.steady else f"no steady state: {run.steady_why}",
-        "the load rises during a ramp: a percentile over all of it is one of no load" * (
-            recipe.load.arrivals == "ramp"
+        *_of_load(recipe, run),
+        Check("cache", run.cache or ""),
+        _of_tokens(run),
+        Check("steady state", run.steady_why, "" if run.steady else f"no steady state: {run.steady_why}"),
+        _of_errors(run),
+        Check(
+            "end",
+            f"ended early: {run.stopped}" if run.stopped else "came to its end",
+            f"the run ended early: {run.stopped}" if run.stopped else "",
         ),
-    ]  # fmt: skip
-    failed, all_ = sum(run.errors.values()), run.good + sum(run.errors.values())
-    if failed > ERRORS * all_:
-        kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(run.errors.items()))
-        found.append(f"{failed / all_:.1%} of the requests failed ({kinds})")
-    return tuple(reason for reason in found if reason)
+    )
 
 
-def _of_generator(recipe: BenchRecipe, run: RunRecord) -> list[str]:
+def _of_generator(recipe: BenchRecipe, run: RunRecord) -> list[Check]:
     """Nothing of a program that brings its own load: its client says what there is against it."""
     if run.busy is None:
-        return []
-    found = []
+        return [Check("headroom", ""), Check("generator's core", ""), Check("lag", "")]
+    return [
+        _headroom(recipe, run),
+        Check(
+            "generator's core",
+            f"{run.busy:.0%} used",
+            f"the generator used {run.busy:.0%} of its core; {BUSY:.0%} is the most"
+            if run.busy > BUSY
+            else "",
+        ),
+        _lag(recipe, run),
+    ]
+
+
+def _headroom(recipe: BenchRecipe, run: RunRecord) -> Check:
     reached = run.values.get("throughput")
     wanted = recipe.load.peak or (reached.value if reached else 0.0)
-    calibration = run.calibration
-    if calibration is None:
-        found.append("the generator was not calibrated")
-    elif calibration.ceiling < HEADROOM * wanted:
-        found.append(
-            f"no headroom: the generator can do {calibration.ceiling:,.0f} requests a second here, "
-            f"{calibration.ceiling / wanted:.2f} times the load; {HEADROOM} is wanted"
-        )
-    if run.busy > BUSY:
-        found.append(f"the generator used {run.busy:.0%} of its core; {BUSY:.0%} is the most")
+    if run.calibration is None:
+        return Check("headroom", "not calibrated", "the generator was not calibrated")
+    ceiling = run.calibration.ceiling
+    if not wanted or ceiling >= HEADROOM * wanted:
+        return Check("headroom", f"{ceiling / wanted:,.1f} times the load" if wanted else "")
+    return Check(
+        "headroom",
+        f"{ceiling / wanted:.2f} times the load",
+        f"no headroom: the generator can do {ceiling:,.0f} requests a second here, "
+        f"{ceiling / wanted:.2f} times the load; {HEADROOM} is wanted",
+    )
+
+
+def _lag(recipe: BenchRecipe, run: RunRecord) -> Check:
     lag = run.histogram("lag")
-    if recipe.load.arrivals != "closed" and len(lag):
-        latency = run.histogram("latency")
-        middle = latency.percentile(0.5) / 1e6 if len(latency) else 0.0
-        limit, late = max(LAG_MS, LAG_SHARE * middle), lag.percentile(0.99) / 1e6
-        if late > limit:
-            found.append(f"requests went out up to {late:.2f} ms late (p99); {limit:.2f} ms is the most")
-    return found
+    if recipe.load.arrivals == "closed" or not len(lag):
+        return Check("lag", "")
+    latency = run.histogram("latency")
+    middle = latency.percentile(0.5) / 1e6 if len(latency) else 0.0
+    limit, late = max(LAG_MS, LAG_SHARE * middle), lag.percentile(0.99) / 1e6
+    reason = f"requests went out up to {late:.2f} ms late (p99); {limit:.2f} ms is the most"
+    return Check("lag", f"{late:.2f} ms at p99", reason if late > limit else "")
 
 
-def _of_load(run: RunRecord) -> list[str]:
-    found = []
-    if run.achieved is not None and abs(run.achieved - 1) > LOAD:
-        found.append(f"requests went out at {run.achieved:.1%} of the rate intended")
+def _of_load(recipe: BenchRecipe, run: RunRecord) -> list[Check]:
+    found = [Check("load", "")]
+    if run.achieved is not None:
+        off = abs(run.achieved - 1) > LOAD
+        reason = f"requests went out at {run.achieved:.1%} of the rate intended"
+        found = [Check("load", f"{run.achieved:.1%} of the rate intended", reason if off else "")]
     if run.waited > WAITED and run.intended is not None:
-        found.append(f"{run.waited:.1%} of the requests had to wait for a connection")
+        said = f"{run.waited:.1%} of the requests had to wait for a connection"
+        found.append(Check("connections", said, said))
+    if recipe.load.arrivals == "ramp":
+        reason = "the load rises during a ramp: a percentile over all of it is one of no load"
+        found.append(Check("ramp", "the load rises", reason))
     return found
+
+
+def _of_tokens(run: RunRecord) -> Check:
+    """In words alone: what fails by it is told with the figures that count tokens."""
+    if run.tokens_known is None:
+        return Check("tokens", "")
+    told = f"told for {run.tokens_known:.0%} of the answers"
+    if run.tokens_agree is not None:
+        told += f"; the tokenizer counts {run.tokens_agree:.1%} of them"
+    return Check("tokens", told)
+
+
+def _of_errors(run: RunRecord) -> Check:
+    failed, all_ = sum(run.errors.values()), run.good + sum(run.errors.values())
+    if not failed:
+        return Check("errors", "none")
+    kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(run.errors.items()))
+    said = f"{failed / all_:.1%} of the requests failed ({kinds})"
+    return Check("errors", said, said if failed > ERRORS * all_ else "")
 
 
 def reasons_of_figure(

@@ -1,9 +1,12 @@
-"""Measure a service under load, by a recipe; show a result; compare two.
+"""Measure a service under load, by a recipe; show, compare, report and export results.
 
-ai-how bench run RECIPE [--out FILE] [--strict]
+ai-how bench run RECIPE [--out FILE] [--strict] [--gate PERCENT]
 ai-how bench run --from RESULT
+ai-how bench list [FOLDER]
 ai-how bench show RESULT
 ai-how bench compare BEFORE AFTER [--allow PERCENT] [--figure NAME]
+ai-how bench report RESULT... [--out FILE]
+ai-how bench export RESULT --format json|csv|parquet|openmetrics
 """
 
 from __future__ import annotations
@@ -11,68 +14,102 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
 from ai_how.errors import AiHowError, CouldNotTell, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from ai_how.bench.compare import Comparison
     from ai_how.bench.interfaces import Place
-    from ai_how.bench.model import Figure, Result
-    from ai_how.bench.work import Progress
+    from ai_how.bench.model import Result
+    from ai_how.site import Site
     from ai_how.spec.bench import BenchRecipe
 
 VERBS = {
     "run": "measure by a recipe, and write the result to a file",
+    "list": "list the recipes and the results in a folder",
     "show": "show a result: every figure with its verdict",
-    "compare": "compare two results; ends with 1 when a figure got worse",
+    "compare": "compare two results, or the two sides of one; ends with 1 when a figure got worse",
+    "report": "write a page with the pictures of one result or of several",
+    "export": "write the figures, or the single requests, for another program",
 }
-#: Figures that few ask for: from the instant of sending, and between events.
-_FINER = ("latency_sent", "first_token_sent", "gap")
+FORMATS = ("json", "csv", "parquet", "openmetrics")
 EXIT_INTERRUPTED = 130
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="|".join(VERBS))
-    run_, show, compare = (
-        verbs.add_parser(name, help=line, description=line) for name, line in VERBS.items()
+    of = {name: verbs.add_parser(name, help=line, description=line) for name, line in VERBS.items()}
+    _arguments_of_run(of["run"])
+    of["list"].add_argument("folder", type=Path, nargs="?", default=Path(), help="the folder (default: here)")
+    of["show"].add_argument("result", type=Path, help="a result's file")
+    of["show"].add_argument(
+        "--strict", action="store_true", help="end with 1 when a figure fails its verdict"
     )
-    run_.add_argument("recipe", type=Path, nargs="?", help="the bench recipe's file")
-    run_.add_argument(
+    for verb in ("run", "show"):
+        of[verb].add_argument("--all", action="store_true", help="show the finer figures too")
+    _arguments_of_compare(of["compare"])
+    of["report"].add_argument("result", type=Path, nargs="+", help="results' files")
+    of["report"].add_argument(
+        "--out", type=Path, metavar="FILE", help="where the page goes (default: beside the first result)"
+    )
+    of["export"].add_argument("result", type=Path, help="a result's file")
+    of["export"].add_argument("--format", choices=FORMATS, default="json", help="the form (default: json)")
+    of["export"].add_argument("--out", type=Path, metavar="FILE", help="a file (default: standard output)")
+    of["export"].add_argument(
+        "--samples", action="store_true", help="the single requests, not the figures; csv and parquet"
+    )
+    for verb in ("run", "list", "show", "compare"):
+        json_argument(of[verb])
+
+
+def _arguments_of_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, nargs="?", help="the bench recipe's file")
+    parser.add_argument(
         "--from", type=Path, dest="result", metavar="RESULT", help="run what a result was measured by"
     )
-    run_.add_argument(
+    parser.add_argument(
         "--out", type=Path, metavar="FILE", help="where the result goes (default: NAME-TIME.json here)"
     )
-    run_.add_argument("--strict", action="store_true", help="end with 1 when a figure fails its verdict")
-    site_arguments(run_)
-    show.add_argument("result", type=Path, help="a result's file")
-    show.add_argument("--strict", action="store_true", help="end with 1 when a figure fails its verdict")
-    compare.add_argument("before", type=Path, help="the result to compare with")
-    compare.add_argument("after", type=Path, help="the result that may be worse")
-    compare.add_argument(
+    parser.add_argument("--strict", action="store_true", help="end with 1 when a figure fails its verdict")
+    parser.add_argument(
+        "--gate",
+        type=float,
+        metavar="PERCENT",
+        help="end with 1 when the second side is worse by more than this",
+    )
+    parser.add_argument("--no-track", action="store_true", help="do not record it in the site's MLflow")
+    site_arguments(parser)
+
+
+def _arguments_of_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", type=Path, help="the result to compare with")
+    parser.add_argument(
+        "after", type=Path, nargs="?", help="the result that may be worse; without it the sides of the first"
+    )
+    parser.add_argument(
         "--allow",
         type=float,
         default=5.0,
         metavar="PERCENT",
         help="how much worse a figure may be (default: 5)",
     )
-    compare.add_argument(
+    parser.add_argument(
         "--figure", action="append", default=[], metavar="NAME", help="a figure to compare; may be repeated"
     )
-    for verb in (run_, show):
-        verb.add_argument("--all", action="store_true", help="show the finer figures too")
-    for verb in (run_, show, compare):
-        json_argument(verb)
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"run": _run, "show": _show, "compare": _compare}[args.verb](args)
+    from ai_how.cli import bench_show as told
+
+    return {
+        "run": _run, "list": told.list_, "show": told.show, "compare": told.compare, "report": _report,
+        "export": _export,
+    }[args.verb](args)  # fmt: skip
 
 
 # --- run ----------------------------------------------------------------------------------------------
@@ -80,22 +117,53 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from ai_how.bench.control import Bench
-    from ai_how.bench.load import INTERRUPTED
     from ai_how.bench.log import FileLog
+    from ai_how.bench.monitor import MachineMonitor
+    from ai_how.cli.bench_live import watched
 
     recipe = _recipe(args)
+    if args.gate is not None and not recipe.against:
+        raise UsageError(
+            "a gate needs two sides", todo="Write what the second has otherwise under `against`."
+        )
     path = args.out or Path(time.strftime(f"{recipe.name}-%Y%m%d-%H%M%S.json"))
-    with _watched() as (heard, say), _place(args, recipe) as place:
-        result = Bench(recipe, place, log=FileLog(path, say), heard=heard, say=say).run()
+    site = _site(args, recipe)
+    with _place(args, recipe, site) as place, watched(recipe) as (heard, say):
+        log, monitor = FileLog(path, say), MachineMonitor(place.gate, place.folder, place.address)
+        try:
+            result = Bench(recipe, place, log=log, monitor=monitor, heard=heard, say=say).run()
+        finally:
+            monitor.close()
+    result = log.of(result)
     keep(path, result)
+    if site is not None and not args.no_track:
+        _track(site, result, path)
+    return _end(args, result, path)
+
+
+def _end(args: argparse.Namespace, result: Result, path: Path) -> int:
+    """Print the result, and say by the exit code how it is."""
+    from ai_how.bench.compare import sides_compared
+    from ai_how.bench.load import INTERRUPTED
+    from ai_how.cli import bench_show as told
+
+    found = None
+    if args.gate is not None and not result.partial:
+        found = sides_compared(result, (), args.gate / 100)
     if args.json:
-        print_json(_facts(result) | {"result": str(path)})
+        more = {"comparison": told.comparison_of(found)} if found else {}
+        print_json(told.facts_of(result) | {"result": str(path)} | more)
     else:
-        _print(result, args.all)
+        told.tell(result, args.all)
+        if found is not None:
+            out.print()
+            told.tell_comparison(found)
         out.print(f"\nthe result is in {path}", markup=False)
     if result.partial:
         return EXIT_INTERRUPTED if result.partial.endswith(INTERRUPTED) else CouldNotTell.exit_code
-    return _strict(args, result) if result.figures else CouldNotTell.exit_code
+    if found is not None and found.outcome == "worse":
+        return 1
+    return told.strict(args, result) if result.figures else CouldNotTell.exit_code
 
 
 def _recipe(args: argparse.Namespace) -> BenchRecipe:
@@ -116,8 +184,19 @@ def _recipe(args: argparse.Namespace) -> BenchRecipe:
     return parse_bench(text, str(args.recipe))
 
 
+def _site(args: argparse.Namespace, recipe: BenchRecipe) -> Site | None:
+    """The site: asked for where the recipe needs one, and otherwise the one that is here and was brought up."""
+    if recipe.target.url is None or recipe.load.nodes or args.file or args.root:
+        return site_of(args)
+    try:
+        site = site_of(args)
+    except AiHowError:
+        return None
+    return site if site.exists else None
+
+
 @contextmanager
-def _place(args: argparse.Namespace, recipe: BenchRecipe) -> Iterator[Place]:
+def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> Iterator[Place]:
     """Where it is measured: a scratch folder, and the address and the token of the recipe or of the site's gateway."""
     import tempfile
 
@@ -125,21 +204,31 @@ def _place(args: argparse.Namespace, recipe: BenchRecipe) -> Iterator[Place]:
     from ai_how.bench.targets.web import address_of
     from ai_how.run import LocalGate
 
-    url, token = _where(args, recipe)
+    url, token = _where(recipe, site)
+    env = dict(site.shell_env()) if site is not None and recipe.load.nodes else {}
+    programs = site.program_paths if site is not None and recipe.load.nodes else {}
     with tempfile.TemporaryDirectory(prefix="ai-how-bench-") as folder:
-        yield Place(LocalGate(), Path(folder), address_of(url) if url else None, token)
+        yield Place(
+            LocalGate(),
+            Path(folder),
+            address_of(url) if url else None,
+            token,
+            slurm=site.slurm if site is not None and recipe.load.nodes else None,
+            slurm_env=env,
+            srun=str(programs.get("srun", "srun")),
+        )
 
 
-def _where(args: argparse.Namespace, recipe: BenchRecipe) -> tuple[str | None, str | None]:
+def _where(recipe: BenchRecipe, site: Site | None) -> tuple[str | None, str | None]:
+    """The address and the token: of the recipe, or of the site's gateway."""
     variable = recipe.target.token_variable
     if variable is not None and not os.environ.get(variable):
         raise NotFound(
             f"the recipe takes the token from ${variable}, and that is not set", todo=f"export {variable}=..."
         )
     token = os.environ[variable] if variable else None
-    if recipe.target.url is not None:
+    if recipe.target.url is not None or site is None:
         return recipe.target.url, token
-    site = site_of(args)
     return site.gateway_url, token or site.gateway_token
 
 
@@ -159,168 +248,46 @@ def keep(path: Path, result: Result) -> None:
         ) from error
 
 
-@contextmanager
-def _watched() -> Iterator[tuple[Callable[[str, Progress], None] | None, Callable[[str], None]]]:
-    """How it goes: a line that changes on a terminal, a line for each thing that happens elsewhere."""
-    if not err.is_terminal:
-        yield None, (lambda text: err.print(text, markup=False))
-        return
-    with err.status("") as status:
-        yield (
-            lambda words, progress: status.update(_line(words, progress)),
-            lambda text: status.console.print(text, style="dim", markup=False),
-        )
+def _track(site: Site, result: Result, path: Path) -> None:
+    """Record it in the site's MLflow. A server that is down is said, and costs nothing of the result."""
+    from ai_how.bench.tracked import track
+    from ai_how.client.tracking import Tracking
+
+    try:
+        run_id = track(Tracking(site.tracking_uri), result, path)
+    except AiHowError as error:
+        err.print(f"[yellow]warning:[/] not recorded in MLflow: {error.message}")
+    else:
+        err.print(f"recorded in MLflow as run {run_id}", style="dim", markup=False)
 
 
-def _line(words: str, progress: Progress) -> str:
-    of = f" of {progress.intended:,}" if progress.intended is not None else ""
-    failed = f"  [red]{progress.failed:,} failed[/]" if progress.failed else ""
-    return (
-        f"{words}  {progress.seconds:5.1f} s  {progress.sent:,}{of} sent  {progress.good:,} answered{failed}"
-    )
+# --- report and export --------------------------------------------------------------------------------
 
 
-# --- show ---------------------------------------------------------------------------------------------
+def _report(args: argparse.Namespace) -> int:
+    from ai_how.bench.report import html
+    from ai_how.bench.results import read_result
+    from ai_how.run import write_whole
+
+    results = [read_result(path) for path in args.result]
+    path = args.out or args.result[0].with_suffix(".html")
+    try:
+        write_whole(path, html(results), mode=0o644)
+    except OSError as error:
+        raise AiHowError(
+            f"the report could not be written: {error.strerror or error}",
+            where=str(path),
+            todo="Name another with --out.",
+        ) from error
+    out.print(f"wrote {path}", markup=False)
+    return 0
 
 
-def _show(args: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace) -> int:
+    from ai_how.bench.export import exported
     from ai_how.bench.results import read_result
 
-    result = read_result(args.result)
-    if args.json:
-        print_json(_facts(result))
-    else:
-        _print(result, args.all)
-    return _strict(args, result)
-
-
-def _strict(args: argparse.Namespace, result: Result) -> int:
-    trusted = bool(result.figures) and all(figure.ok for figure in result.figures)
-    return 1 if args.strict and not trusted else 0
-
-
-def _facts(result: Result) -> dict[str, Any]:
-    """The record without the histograms, which fill pages."""
-    facts = result.model_dump(mode="json")
-    for one in facts["runs"]:
-        del one["histograms"], one["series"], one["examples"]
-    return facts
-
-
-def _print(result: Result, everything: bool) -> None:
-    from collections import Counter
-
-    from rich.table import Table
-
-    recipe = result.recipe
-    sent = sum(run.sent for run in result.runs)
-    errors = sum((Counter(run.errors) for run in result.runs), Counter[str]())
-    failed = errors.total()
-    out.print(
-        f"[bold]{recipe.name}[/]  {result.address}  {len(result.runs)} runs, {sent:,} requests, {failed:,} failed"
-    )
-    if result.partial:
-        out.print(f"[yellow]partial:[/] {result.partial}")
-    for kind, count in errors.most_common():
-        out.print(f"  {count:,} failed: {kind}", style="red", markup=False)
-    _generator(result)
-    if not result.figures:
-        out.print("No request was answered as it should be, so there are no figures.")
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("figure", "value", "95 % interval", "each run", "verdict"):
-        table.add_column(name, justify="right" if name == "value" else "left")
-    shown = [one for one in result.figures if everything or not one.name.startswith(_FINER)]
-    for figure in shown:
-        table.add_row(*_row(figure))
-    out.print(table, soft_wrap=False)
-    reasons = dict.fromkeys(reason for figure in shown for reason in figure.reasons)
-    if reasons:
-        out.print("\nNot to be trusted, and in no comparison, is what is struck through:")
-    for reason in reasons:
-        out.print(f"  - {reason}", markup=False)
-
-
-def _generator(result: Result) -> None:
-    found = result.calibration
-    if found is None:
-        return
-    late = f", {found.lag_p99_ms:.2f} ms late at p99" if found.lag_p99_ms is not None else ""
-    out.print(
-        f"generator: {found.ceiling:,.0f} requests a second at most{late}, {found.floor_ms:.3f} ms for an empty answer",
-        style="dim",
-    )
-
-
-def _row(figure: Figure) -> Iterable[str]:
-    value = f"{_number(figure.value)} {figure.unit}"
-    low, high = figure.low, figure.high
-    bounds = "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
-    runs = " ".join(map(_number, figure.runs[:5])) + (" ..." if len(figure.runs) > 5 else "")
-    if figure.ok:
-        return figure.key, value, bounds, runs, "[green]ok[/]"
-    mark = "[red]not ok[/]"
-    return figure.name, f"[strike dim]{value}[/]", f"[strike dim]{bounds}[/]", f"[dim]{runs}[/]", mark
-
-
-def _number(value: float) -> str:
-    """Four digits that mean something."""
-    return f"{value:,.{0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 10 else 3}f}"
-
-
-# --- compare ------------------------------------------------------------------------------------------
-
-
-def _compare(args: argparse.Namespace) -> int:
-    from ai_how.bench.compare import compared
-    from ai_how.bench.results import read_result
-
-    before, after = read_result(args.before), read_result(args.after)
-    found = compared(before, after, args.figure, args.allow / 100)
-    if args.json:
-        print_json(_comparison(found))
-    else:
-        _told(found)
-    return 1 if found.outcome == "worse" else 0
-
-
-def _comparison(found: Comparison) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "outcome": found.outcome,
-        "allowed": found.allowed,
-        "figures": [
-            asdict(change) | {"found": change.found, "worse": change.worse_by(found.allowed)}
-            for change in found.changes
-        ],
-        "left_out": {name: list(reasons) for name, reasons in found.left_out.items()},
-        "environment": list(found.environment),
-    }
-
-
-def _told(found: Comparison) -> None:
-    from rich.table import Table
-
-    for line in found.environment:
-        err.print(f"[yellow]warning:[/] measured on different machines: {line}")
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("figure", "before", "after", "change", "by chance", "would be found", ""):
-        table.add_column(name)
-    for change in found.changes:
-        words = (
-            ""
-            if not change.found
-            else "[red]worse[/]"
-            if change.worse_by(found.allowed)
-            else "[cyan]changed[/]"
-        )
-        least = "" if change.detectable is None else f"{change.detectable:.1%}"
-        table.add_row(
-            change.figure, _number(change.before), _number(change.after), f"{change.change:+.1%}",
-            f"{change.chance:.3f}", least, words,
-        )  # fmt: skip
-    out.print(table, soft_wrap=False)
-    for name, reasons in found.left_out.items():
-        out.print(f"left out: {name}: {'; '.join(reasons)}", style="dim", markup=False)
-    out.print(f"\n{found.outcome}")
+    text = exported(args.result, read_result(args.result), args.format, args.samples, args.out)
+    if text is not None:
+        print(text, end="")
+    return 0

@@ -78,7 +78,7 @@ def site_of(args: argparse.Namespace) -> Site:
 
 def duration(seconds: float) -> str:
     """``48 s``, ``2 min 31 s``, ``1 h 2 min``, ``3 d 4 h``."""
-    from ai_how.site.report import words
+    from ai_how.draw import words
 
     return words.duration(seconds).replace(words.THIN, " ")
 

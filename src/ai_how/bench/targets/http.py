@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ai_how.bench.exchange import Exchange
-from ai_how.bench.interfaces import Place
-from ai_how.bench.load import LoadClient
+from ai_how.bench.interfaces import Client, Place
+from ai_how.bench.loaded import loaded
 from ai_how.bench.targets.web import Standing, http_request, wanted_address
 from ai_how.bench.work import Work, connections_of
 from ai_how.spec.bench import BenchRecipe, Request
@@ -18,8 +18,8 @@ class Http:
     def service(self, recipe: BenchRecipe, place: Place) -> Standing:
         return Standing(place)
 
-    def client(self, recipe: BenchRecipe, place: Place) -> LoadClient:
-        return LoadClient(recipe, place, self.work)
+    def client(self, recipe: BenchRecipe, place: Place) -> Client:
+        return loaded(recipe, place, self.work)
 
     def work(self, recipe: BenchRecipe, place: Place) -> Work:
         asked, address = recipe.workload.request or Request(), wanted_address(place)

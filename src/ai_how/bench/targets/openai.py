@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from ai_how.bench.exchange import ChatExchange
-from ai_how.bench.interfaces import Place
-from ai_how.bench.load import LoadClient
+from ai_how.bench.interfaces import Client, Place
+from ai_how.bench.loaded import loaded
 from ai_how.bench.prompts import prompt
 from ai_how.bench.targets.web import Standing, http_request, wanted_address
 from ai_how.bench.work import Work, connections_of
@@ -21,8 +21,8 @@ class OpenAI:
     def service(self, recipe: BenchRecipe, place: Place) -> Standing:
         return Standing(place)
 
-    def client(self, recipe: BenchRecipe, place: Place) -> LoadClient:
-        return LoadClient(recipe, place, self.work)
+    def client(self, recipe: BenchRecipe, place: Place) -> Client:
+        return loaded(recipe, place, self.work)
 
     def work(self, recipe: BenchRecipe, place: Place) -> Work:
         address, model = wanted_address(place), recipe.target.model or ""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from importlib.resources import files
 from statistics import median
 
-from ai_how.site.report import charts, words
-from ai_how.site.report.markup import Markup, element, join
+from ai_how.draw import charts, words
+from ai_how.draw.markup import Markup, element, join
+from ai_how.draw.page import chart_card, figure_card, footer, key, page, section, table
 from ai_how.site.report.model import PARTS, Answer, DemoFacts, JobFacts, Part, Phase, Point, Score, covered
+from ai_how.site.report.phases import phase_bar, time_axis
 from ai_how.site.report.topology import topology
 
 PART_NAMES: dict[Part, str] = {
@@ -18,24 +20,13 @@ PART_NAMES: dict[Part, str] = {
     "finetune": "Language model",
     "serve": "Serving",
 }
-_NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def html(facts: DemoFacts) -> str:
     """The whole report."""
-    style = Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8"))
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", http_equiv="Content-Security-Policy", content=_NOTHING_FROM_ELSEWHERE),
-        element("link", rel="icon", href="data:,"),
-        element("title", f"{facts.site.name}: the AI-HOW demo"),
-        element("style", style),
-    )
-    body = element("body", _header(facts), _main(facts), _footer(facts))
-    return "<!doctype html>\n" + element("html", head, body, lang="en")
+    style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
+    body = join(_header(facts), _main(facts), footer(facts.ai_how, facts.started))
+    return page(f"{facts.site.name}: the AI-HOW demo", style, body)
 
 
 def _main(facts: DemoFacts) -> Markup:
@@ -49,18 +40,6 @@ def _main(facts: DemoFacts) -> Markup:
         _accounting(facts.jobs),
         _versions(facts),
         _again(facts),
-    )
-
-
-def _section(title: str, lead: str | None, *children: Markup, class_: str | None = None) -> Markup:
-    name = title.lower().replace(" ", "-").replace(",", "").replace("’", "")
-    return element(
-        "section",
-        element("h2", title, id=name),
-        element("p", lead, class_="lead") if lead else None,
-        *children,
-        class_=class_,
-        aria_labelledby=name,
     )
 
 
@@ -87,40 +66,36 @@ def _header(facts: DemoFacts) -> Markup:
         charts.split_bar(setup, after),
         element(
             "p",
-            _key("set-up", f"{words.seconds(setup)} set-up"),
-            _key("rest", f"{words.seconds(after)} for all the rest"),
+            key("set-up", f"{words.seconds(setup)} set-up"),
+            key("rest", f"{words.seconds(after)} for all the rest"),
             class_="keys",
         ),
     )
-
-
-def _key(part: str, text: str) -> Markup:
-    return element("span", element("i", class_=part), text, class_="key")
 
 
 def _figures(facts: DemoFacts) -> Markup:
     train, tuned = facts.train, facts.finetune
     return element(
         "section",
-        _figure(
+        figure_card(
             "Accuracy on handwritten digits",
             words.percent(train.accuracy),
             f"of {train.held_out} held-out images; trained on {words.count(len(train.job.nodes), 'node')}",
             charts.share_bar(train.accuracy, "train"),
         ),
-        _figure(
+        figure_card(
             "Exact match of the language model",
             words.percent(tuned.learnt.exact_match),
             f"of what it learnt; {words.percent(tuned.paraphrased.exact_match)} of held-out paraphrases",
             charts.share_bar(tuned.learnt.exact_match, "finetune"),
         ),
-        _figure(
+        figure_card(
             "Loss of the fine-tuning",
             join(words.times(tuned.loss_first, tuned.loss_last), element("small", " smaller")),
             f"from {words.loss(tuned.loss_first)} to {words.loss(tuned.loss_last)} in {tuned.loss[-1][0]:g} steps",
             charts.sparkline(tuned.loss, "finetune"),
         ),
-        _figure(
+        figure_card(
             "Answers through the gateway",
             join(f"{facts.right_answers}", element("small", f" of {len(facts.answers)} right")),
             _speed(facts.answers),
@@ -137,37 +112,26 @@ def _speed(answers: Sequence[Answer]) -> str:
     return f"{words.milliseconds(median(answer.milliseconds for answer in answers))} each, in the median"
 
 
-def _figure(label: str, value: str, note: str, picture: Markup) -> Markup:
-    return element(
-        "div",
-        element("h3", label),
-        element("p", value, class_="number"),
-        picture,
-        element("p", note, class_="note"),
-        class_="card",
-    )
-
-
 def _timeline(facts: DemoFacts) -> Markup:
     total = facts.seconds or 1.0
     rows = [
         element(
             "li",
             element("span", phase.name, class_="phase"),
-            charts.phase_bar(phase, total),
+            phase_bar(phase, total),
             element("span", words.seconds(phase.seconds), class_="seconds"),
         )
         for phase in facts.phases
     ]
     present = [part for part in PARTS if any(phase.part == part for phase in facts.phases)]
-    keys = [_key(part, f"{PART_NAMES[part]} {words.seconds(_spent(facts.phases, part))}") for part in present]
-    return _section(
+    keys = [key(part, f"{PART_NAMES[part]} {words.seconds(_spent(facts.phases, part))}") for part in present]
+    return section(
         "How the time went",
         "Seconds since the command was given. Phases that overlap ran at the same time.",
         element(
             "div",
             element("p", *keys, class_="keys"),
-            element("ol", *rows, element("li", charts.time_axis(total), class_="ticks", aria_hidden="true")),
+            element("ol", *rows, element("li", time_axis(total), class_="ticks", aria_hidden="true")),
             class_="card timeline",
         ),
     )
@@ -180,27 +144,27 @@ def _spent(phases: Sequence[Phase], part: Part) -> float:
 def _learning(facts: DemoFacts) -> Markup:
     train, tuned = facts.train, facts.finetune
     speed = f"{train.samples_per_second:,.0f} images/s, " if train.samples_per_second else ""
-    return _section(
+    return section(
         "How they learnt",
         f"The digits by data-parallel PyTorch on {words.node_list(train.job.nodes)}; the language model by Oumi "
         f"on {words.node_list(tuned.job.nodes)}. {facts.host.computed_on}.",
         element(
             "div",
-            _chart(
+            chart_card(
                 "Digits: loss", f"{speed}run {train.run_id[:8]}",
                 charts.line_chart(
                     train.loss, part="train", label=_told("loss of the digits", train.loss, words.loss),
                     across="epoch", value=words.loss,
                 ),
             ),
-            _chart(
+            chart_card(
                 "Digits: accuracy", f"on {train.held_out} held-out images",
                 charts.line_chart(
                     train.accuracies, part="train", across="epoch", value=words.percent,
                     label=_told("accuracy on held-out digits", train.accuracies, words.percent),
                 ),
             ),
-            _chart(
+            chart_card(
                 "Language model: loss", f"run {tuned.run_id[:8]}",
                 charts.line_chart(
                     tuned.loss, part="finetune", label=_told("loss of the fine-tuning", tuned.loss, words.loss),
@@ -218,20 +182,11 @@ def _told(what: str, points: Sequence[Point], value: charts.Reader) -> str:
     return f"The {what}, from {value(points[0][1])} to {value(points[-1][1])} in {len(points)} points"
 
 
-def _chart(title: str, note: str, chart: Markup) -> Markup:
-    return element(
-        "figure",
-        element("figcaption", element("h3", title), element("p", note, class_="note")),
-        chart,
-        class_="card",
-    )
-
-
 def _answers(facts: DemoFacts) -> Markup:
     model, tuned = facts.model, facts.finetune
     engine = f", served by {model.engine}" if model.engine else ""
     size = f" ({words.memory(model.size_bytes)})" if model.size_bytes else ""
-    return _section(
+    return section(
         "What it answers",
         f"The model {model.name} version {model.version}{engine}{size}, asked through the gateway with the openai "
         "client. Right means the expected text, to the letter.",
@@ -284,8 +239,8 @@ def _site(facts: DemoFacts) -> Markup:
             " and nothing computes on them."
         )
     ran = [part for part in PARTS if any(job.part == part for job in facts.jobs)]
-    keys = element("p", *[_key(part, PART_NAMES[part]) for part in ran], class_="keys")
-    return _section("The site", lead, element("div", keys, topology(facts.site, facts.jobs), class_="card"))
+    keys = element("p", *[key(part, PART_NAMES[part]) for part in ran], class_="keys")
+    return section("The site", lead, element("div", keys, topology(facts.site, facts.jobs), class_="card"))
 
 
 def _accounting(jobs: Sequence[JobFacts]) -> Markup:
@@ -302,8 +257,8 @@ def _accounting(jobs: Sequence[JobFacts]) -> Markup:
         for job in jobs
     ]
     names = ("Job", "Name", "Nodes", "State", "Elapsed", "CPU time", "Most memory")
-    return _section(
-        "What Slurm recorded", "Slurm’s own accounting of every job.", _table(names, rows, numbers=(4, 5, 6))
+    return section(
+        "What Slurm recorded", "Slurm’s own accounting of every job.", table(names, rows, numbers=(4, 5, 6))
     )
 
 
@@ -320,45 +275,15 @@ def _versions(facts: DemoFacts) -> Markup:
     rows = [(version.program, version.version, version.origin) for version in facts.versions]
     return element(
         "div",
-        _section("Versions", None, _table(("Program", "Version", "From"), rows)),
-        _section("The machine", None, _table((), machine)),
+        section("Versions", None, table(("Program", "Version", "From"), rows)),
+        section("The machine", None, table((), machine)),
         class_="two",
     )
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> Markup:
-    """A table; its first column heads the rows, the columns in ``numbers`` are set to the right."""
-    kinds = ["amount" if at in numbers else None for at in range(max(len(names), 2, *map(len, rows or [()])))]
-    head = element(
-        "thead",
-        element("tr", *[element("th", name, scope="col", class_=kinds[at]) for at, name in enumerate(names)]),
-    )
-    lines = [
-        element(
-            "tr",
-            element("th", row[0], scope="row"),
-            *[element("td", cell, class_=kinds[at]) for at, cell in enumerate(row[1:], start=1)],
-        )
-        for row in rows
-    ]
-    table = element("table", head if names else None, element("tbody", *lines))
-    return element("div", table, class_="card table")
-
-
 def _again(facts: DemoFacts) -> Markup:
-    return _section(
+    return section(
         "Do it again",
         None,
         element("pre", element("code", facts.command)),
-    )
-
-
-def _footer(facts: DemoFacts) -> Markup:
-    return element(
-        "footer",
-        element(
-            "p",
-            f"Written by AI-HOW {facts.ai_how} on {facts.started}. "
-            "This page loads nothing from anywhere; it can be kept, mailed and printed as it is.",
-        ),
     )

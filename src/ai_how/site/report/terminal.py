@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from ai_how.site.report import words
+from ai_how.draw import words
 from ai_how.site.report.model import PARTS, Answer, DemoFacts, Part, Phase, Score
 
 _STYLES: dict[Part, str] = {

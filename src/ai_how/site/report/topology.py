@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ai_how.site.report.markup import Markup, element, join
+from ai_how.draw.markup import Markup, element, join
+from ai_how.draw.words import count, node_list
 from ai_how.site.report.model import Device, JobFacts, Node, Service, SiteFacts
-from ai_how.site.report.words import count, node_list
 
 _SHOWN_NODES = 8
 _NODE, _SERVICE, _GAP, _HEAD, _PAD = 92, 46, 12, 46, 16

@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ai_how.site.report.markup import Markup, element, join
-from ai_how.site.report.model import Part, Phase, Point
-from ai_how.site.report.words import seconds
+from ai_how.draw.markup import Markup, element, join
 
 Reader = Callable[[float], str]
 """How a value is written."""
+
+Point = tuple[float, float]
+"""A place across and the value there."""
 
 _STRETCHED = 1000
 _MOST_POINTS = 400
@@ -84,7 +85,7 @@ def thin(points: Sequence[Point], most: int = _MOST_POINTS) -> tuple[Point, ...]
 def line_chart(
     points: Sequence[Point],
     *,
-    part: Part,
+    part: str,
     label: str,
     across: str,
     value: Reader,
@@ -122,7 +123,7 @@ def _span(curve: Sequence[Point]) -> Scale:
 def _across(x: Scale, name: str, height: int) -> Markup:
     ticks = [
         element(
-            "text", f"{tick:g}", x=_percent(x.at(tick)), y=height + 20, class_="tick", text_anchor="middle"
+            "text", f"{tick:g}", x=percent_of(x.at(tick)), y=height + 20, class_="tick", text_anchor="middle"
         )
         for tick in x.ticks
     ]
@@ -164,17 +165,17 @@ def _ends(curve: Sequence[Point], x: Scale, y: Scale, height: int, value: Reader
     (first_step, first), (last_step, last) = curve[0], curve[-1]
     end = (1 - y.at(last)) * height
     labels = [
-        element("text", value(last), x=_percent(x.at(last_step)), dx="10", y=end + 4.5, class_="value last")
+        element("text", value(last), x=percent_of(x.at(last_step)), dx="10", y=end + 4.5, class_="value last")
     ]
     if len(curve) > 1:
         beside = (1 - y.at(first)) * height + (17 if last > first else -9)
         labels.append(
-            element("text", value(first), x=_percent(x.at(first_step)), dx="7", y=beside, class_="value")
+            element("text", value(first), x=percent_of(x.at(first_step)), dx="7", y=beside, class_="value")
         )
     return join(*labels)
 
 
-def sparkline(points: Sequence[Point], part: Part) -> Markup:
+def sparkline(points: Sequence[Point], part: str) -> Markup:
     """The shape of a curve and no more: decoration beside its numbers, hidden from those who hear the page."""
     curve = thin(points, 80)
     if not curve:
@@ -191,12 +192,12 @@ def sparkline(points: Sequence[Point], part: Part) -> Markup:
     )  # fmt: skip
 
 
-def share_bar(share: float, part: Part) -> Markup:
+def share_bar(share: float, part: str) -> Markup:
     """A bar filled to the share, from 0 to 1. Decoration beside the number."""
     return element(
         "svg",
         element("rect", width="100%", height="100%", rx=4, class_="track"),
-        element("rect", width=_percent(share), height="100%", rx=4, class_="fill"),
+        element("rect", width=percent_of(share), height="100%", rx=4, class_="fill"),
         class_=f"share {part}",
         aria_hidden="true",
     )
@@ -207,47 +208,13 @@ def split_bar(setup: float, rest: float) -> Markup:
     cut = setup / ((setup + rest) or 1.0)
     return element(
         "svg",
-        element("rect", width=_percent(cut), height="100%", class_="fill set-up"),
-        element("rect", x=_percent(cut), width=_percent(1 - cut), height="100%", class_="fill rest"),
+        element("rect", width=percent_of(cut), height="100%", class_="fill set-up"),
+        element("rect", x=percent_of(cut), width=percent_of(1 - cut), height="100%", class_="fill rest"),
         class_="share",
         aria_hidden="true",
     )
 
 
-def time_ticks(total: float, most: int = 7) -> tuple[float, ...]:
-    """Round seconds from 0 up to the total, at most that many."""
-    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
-    step = next((step for step in steps if total / step < most), 7200.0)
-    return tuple(round(number * step, 1) for number in range(int(total / step) + 1))
-
-
-def phase_bar(phase: Phase, total: float) -> Markup:
-    """Where a phase lies in the whole. Its name and its seconds stand beside it as text."""
-    lines = [
-        element(
-            "line", x1=_percent(tick / total), x2=_percent(tick / total), y1="0", y2="100%", class_="grid"
-        )
-        for tick in time_ticks(total)
-    ]
-    bar = element(
-        "rect", element("title", f"{phase.name}: {seconds(phase.seconds)}, from {seconds(phase.start)}"),
-        x=_percent(phase.start / total), width=_percent(max(phase.seconds / total, 0.006)),
-        y="9", height="14", rx=4, class_=f"fill {phase.part}",
-    )  # fmt: skip
-    return element("svg", *lines, bar, class_="bar", aria_hidden="true")
-
-
-def time_axis(total: float) -> Markup:
-    """The seconds below the bars of the phases."""
-    labels = [
-        element(
-            "text", f"{tick:g}", x=_percent(tick / total), y="14", class_="tick",
-            text_anchor="start" if tick == 0 else "middle",
-        )
-        for tick in time_ticks(total)
-    ]  # fmt: skip
-    return element("svg", *labels, class_="bar axis", aria_hidden="true")
-
-
-def _percent(share: float) -> str:
+def percent_of(share: float) -> str:
+    """A share as a place across a picture."""
     return f"{min(max(share, 0.0), 1.0) * 100:.2f}".rstrip("0").rstrip(".") + "%"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 _VOID = frozenset({"br", "meta", "link"})
-_INLINE = frozenset({"a", "b", "code", "em", "i", "small", "span", "td", "th"})
+_INLINE = frozenset({"a", "b", "code", "em", "i", "s", "small", "span", "td", "th"})
 """After any other element a new line begins, so that the file can be read and compared."""
 
 

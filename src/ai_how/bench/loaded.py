@@ -1,0 +1,16 @@
+"""The client of a target that the load core drives: one process of it, or as many as the recipe asks for."""
+
+from __future__ import annotations
+
+from ai_how.bench.interfaces import Client, Place
+from ai_how.bench.load import LoadClient, Worker
+from ai_how.bench.shards import ShardedClient
+from ai_how.spec.bench import BenchRecipe
+
+
+def loaded(recipe: BenchRecipe, place: Place, work: Worker) -> Client:
+    """``work`` is the target's own; processes elsewhere find it again by the recipe."""
+    load = recipe.load
+    if load.nodes or load.processes > 1:
+        return ShardedClient(recipe, place)
+    return LoadClient(recipe, place, work)

@@ -1,0 +1,118 @@
+"""A benchmark's report, compared whole, and what must hold for any result."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sample_bench import GOLDEN, sample
+from test_demo_report import Page
+
+from ai_how.bench.answers import answers
+from ai_how.bench.model import Figure, Result
+from ai_how.bench.report import html
+from ai_how.bench.report.curves import front
+from ai_how.draw.plot import apart, exact
+from ai_how.spec.bench import parse_bench
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return sample()
+
+
+@pytest.fixture
+def at_greenwich(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def test_the_golden_file(result: Result, at_greenwich: None) -> None:
+    assert html([result]) == (GOLDEN / "report.html").read_text(encoding="utf-8"), (
+        "python tests/golden/sample_bench.py writes it anew"
+    )
+
+
+def test_the_page_is_well_formed_and_loads_nothing(result: Result) -> None:
+    page = Page(html([result]))
+    assert not page.open and "script" not in page.tags and len(page.ids) == len(set(page.ids))
+    assert all(one.startswith(("data:", "#")) for one in page.references)
+    assert all(one.get("role") == "img" or one.get("aria-hidden") == "true" for one in page.pictures)
+
+
+def test_what_failed_is_struck_through_with_the_reason(result: Result) -> None:
+    said = Page(html([result])).said()
+    assert "the generator used 90% of its core; 85% is the most" in said
+    assert 'class="struck"' in html([result])
+    for heading in (
+        "How it bears load",
+        "Not only the median",
+        "Over time",
+        "One by one",
+        "The verdict",
+        "Power",
+    ):
+        assert heading in said
+
+
+def test_answers_in_a_centres_units(result: Result) -> None:
+    found = {one.words: one for one in answers(result)}
+    met = max(float(run.point["load.rate"]) for run in result.runs if (run.kept or 0) >= 0.99)
+    assert found["users a node under the objective"].value == pytest.approx(met / 0.02 / 2)
+    tokens = next(
+        one.value for one in result.figures if one.name == "tokens" and one.point["load.rate"] == met
+    )
+    hours = found["node-hours a million tokens"].value
+    assert hours == pytest.approx(2e6 / tokens / 3600)
+    assert found["cost of a million tokens"].value == pytest.approx(3.5 * hours)
+    watts = 200 + 3 * met + 2
+    assert found["energy of a million tokens"].value == pytest.approx(watts * 1e6 / tokens, rel=0.01)
+
+
+def test_two_results_are_two_chapters_with_headings_of_their_own(result: Result) -> None:
+    page = Page(html([result, result]))
+    assert len(page.ids) == len(set(page.ids)) and page.said().count("Every figure") == 2
+
+
+def test_sides_fronts_and_scaling_have_their_pictures(result: Result) -> None:
+    text = (
+        'version: "1.0"\nkind: bench\nname: x\ntarget: {url: "http://h:1"}\n'
+        "sweep: {load.processes: [1, 2, 4]}\nload: {arrivals: closed, clients: 8}\nagainst: {timeout: 3}\n"
+    ).replace("against: {timeout: 3}\n", "")
+    recipe = parse_bench(text, "x.yaml")
+
+    def figure(name: str, processes: int, value: float) -> Figure:
+        return Figure(
+            name=name, unit="" if name == "recall" else "1/s", value=value, low=value * 0.9, high=value * 1.1,
+            runs=(value,) * 3, better="higher", ok=True, point={"load.processes": processes},
+        )  # fmt: skip
+
+    figures = [figure("recall", n, r) for n, r in ((1, 0.99), (2, 0.95), (4, 0.8))]
+    figures += [figure("throughput", n, v) for n, v in ((1, 100.0), (2, 190.0), (4, 300.0))]
+    said = Page(
+        html([result.model_copy(update={"recipe": recipe, "figures": tuple(figures), "runs": ()})])
+    ).said()
+    assert "Speed at what recall" in said and "How it scales" in said and "Efficiency" in said
+
+
+def test_a_front_has_the_points_that_none_beats_at_both() -> None:
+    assert front([(0.9, 10), (0.99, 5), (0.95, 4), (0.8, 9), (0.7, 20)]) == [(0.7, 20), (0.9, 10), (0.99, 5)]
+
+
+def test_names_are_moved_apart_and_no_further() -> None:
+    assert apart([10, 100]) == [10, 100]
+    moved = apart([50, 51, 52, 200], 15)
+    assert moved == pytest.approx([36, 51, 66, 200])
+
+
+def test_a_scale_of_given_values_has_them_as_its_ticks() -> None:
+    found = exact([20.0, 60.0, 300.0, 20.0])
+    assert found.ticks == (20, 60, 300) and found.logarithmic and found.at(300) == 1
+    assert exact([5.0]).at(5.0) == 0.5
+
+
+def test_a_result_without_figures_says_so(result: Result) -> None:
+    page = Page(
+        html([result.model_copy(update={"figures": (), "runs": (), "partial": "the target was gone"})])
+    )
+    assert "No request was answered as it should be" in page.said() and "the target was gone" in page.said()
