@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,7 +187,11 @@ def _recipe(args: argparse.Namespace) -> BenchRecipe:
 
 def _site(args: argparse.Namespace, recipe: BenchRecipe) -> Site | None:
     """The site: asked for where the recipe needs one, and otherwise the one that is here and was brought up."""
-    if recipe.target.url is None or recipe.load.nodes or args.file or args.root:
+    from ai_how.spec.bench_target import MODELS
+
+    target = recipe.target
+    gateway = target.url is None and target.api in MODELS
+    if gateway or recipe.load.nodes or target.job is not None or args.file or args.root:
         return site_of(args)
     try:
         site = site_of(args)
@@ -197,7 +202,7 @@ def _site(args: argparse.Namespace, recipe: BenchRecipe) -> Site | None:
 
 @contextmanager
 def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> Iterator[Place]:
-    """Where it is measured: a scratch folder, and the address and the token of the recipe or of the site's gateway."""
+    """Where it is measured: a scratch folder, the address and the token, and the site's cluster where there is one."""
     import tempfile
 
     from ai_how.bench.interfaces import Place
@@ -205,30 +210,33 @@ def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> 
     from ai_how.run import LocalGate
 
     url, token = _where(recipe, site)
-    env = dict(site.shell_env()) if site is not None and recipe.load.nodes else {}
-    programs = site.program_paths if site is not None and recipe.load.nodes else {}
+    address = address_of(url) if url else None
     with tempfile.TemporaryDirectory(prefix="ai-how-bench-") as folder:
-        yield Place(
-            LocalGate(),
-            Path(folder),
-            address_of(url) if url else None,
-            token,
-            slurm=site.slurm if site is not None and recipe.load.nodes else None,
-            slurm_env=env,
-            srun=str(programs.get("srun", "srun")),
+        here = Place(LocalGate(), Path(folder), address, token)
+        if site is None or not site.exists:
+            yield here
+            return
+        yield replace(
+            here,
+            slurm=site.slurm,
+            slurm_env=dict(site.slurm.env),
+            srun=str(site.program_paths.get("srun", "srun")),
+            share=site.layout.share,
         )
 
 
 def _where(recipe: BenchRecipe, site: Site | None) -> tuple[str | None, str | None]:
     """The address and the token: of the recipe, or of the site's gateway."""
-    variable = recipe.target.token_variable
+    from ai_how.spec.bench_target import MODELS
+
+    target, variable = recipe.target, recipe.target.token_variable
     if variable is not None and not os.environ.get(variable):
         raise NotFound(
             f"the recipe takes the token from ${variable}, and that is not set", todo=f"export {variable}=..."
         )
     token = os.environ[variable] if variable else None
-    if recipe.target.url is not None or site is None:
-        return recipe.target.url, token
+    if target.url is not None or site is None or target.api not in MODELS:
+        return target.url, token
     return site.gateway_url, token or site.gateway_token
 
 

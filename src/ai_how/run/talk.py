@@ -44,8 +44,11 @@ class Talk:
             raise MissingProgram(f"{command.argv[0]} is not there", where=command.paste()) from error
         self._lines: queue.SimpleQueue[tuple[str, float] | None] = queue.SimpleQueue()
         self._said: list[str] = []
-        for listen in (self._listen, self._listen_errors):
-            threading.Thread(target=listen, daemon=True).start()
+        self._listeners = [
+            threading.Thread(target=listen, daemon=True) for listen in (self._listen, self._listen_errors)
+        ]
+        for listener in self._listeners:
+            listener.start()
 
     def send(self, line: str) -> None:
         """Say a line. Raises :class:`AiHowError` when the program has ended."""
@@ -94,6 +97,7 @@ class Talk:
             self._said = [*self._said[-11:], line.rstrip("\n")]
 
     def _ended(self) -> AiHowError:
+        self._listeners[1].join(_PATIENCE)
         return AiHowError(
             f"{self._command.argv[0]} ended before its time",
             where=self._command.paste(),

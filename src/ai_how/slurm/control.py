@@ -25,6 +25,11 @@ class Slurm:
         self._env = env
         self._programs = programs
 
+    @property
+    def env(self) -> Mapping[str, str]:
+        """What its programs need in their environment."""
+        return self._env
+
     def submit(self, script_text: str, name: str, cwd: Path) -> int:
         """Hand a batch script to sbatch; returns the job id. Raises :class:`CommandFailed`."""
         answer = self._call("sbatch", "--parsable", f"--job-name={name}", cwd=cwd, stdin=script_text)
