@@ -13,8 +13,10 @@ import openai
 import pytest
 from live_site import LiveSite, until
 
+from ai_how import connect
 from ai_how.client.tracking import Tracking
 from ai_how.errors import AiHowError, NotFound
+from ai_how.langchain import ChatAiHow
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +152,20 @@ def test_chat_streams_and_prints_json(up: LiveSite, served: dict[str, Any]) -> N
     said = up.run("chat", "site-facts", question).stdout.strip()
     facts = up.facts("chat", "site-facts", question)
     assert facts["answered"].strip() == said and facts["asked"] == question
+
+
+def test_python_finds_the_site_by_its_file(
+    up: LiveSite, served: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No address, no token: the file is enough, for the client, for LangChain, and for a command."""
+    monkeypatch.setenv("AI_HOW_HOME", str(up.home))
+    question, few = "Which partition is the default?", {"temperature": 0, "max_tokens": 16}
+    with connect(up.file) as site:
+        said = site.chat("site-facts", question, **few).text
+        chat = ChatAiHow(model="site-facts", site=up.file, **few)
+        assert chat.invoke(question).content == said
+        url = up.run("connect", "site-facts", "--", "printenv", "OPENAI_BASE_URL").stdout.strip()
+        assert url == served["base_url"] == f"{site.url}/v1"
 
 
 def test_without_the_right_token_nobody_is_answered(served: dict[str, Any]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import httpx
 import pytest
 
+import ai_how
 from ai_how.client import SiteClient
 from ai_how.errors import AiHowError, CouldNotTell, NotFound
 from ai_how.wire import ErrorBody, ErrorEnvelope
@@ -22,6 +25,16 @@ def client(answer: Callable[[httpx.Request], httpx.Response]) -> SiteClient:
 def refused(status: int, code: str, message: str = "no") -> Callable[[httpx.Request], httpx.Response]:
     envelope = ErrorEnvelope(error=ErrorBody(message=message, type="t", code=code))
     return lambda request: httpx.Response(status, content=envelope.model_dump_json())
+
+
+def test_the_package_stays_light_until_somebody_connects() -> None:
+    """Jobs and `--help` import the package, too."""
+    heavy = "{'httpx', 'pydantic', 'mlflow', 'rich', 'ai_how.site', 'ai_how.client'}"
+    program = f"import sys, ai_how; assert 'connect' in dir(ai_how); print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    with pytest.raises(AttributeError, match="no attribute 'conect'"):
+        ai_how.conect  # noqa: B018
 
 
 def test_it_lists_models_with_its_token() -> None:

@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     ):
         client.wake(args.model)
         waiting.end()
-        err.print(f"[dim]{args.model} answers, after {duration(waiting.seconds)}[/]")
+        after = f", after {duration(waiting.seconds)}" if waiting.seconds >= 1 else ""
+        err.print(f"[dim]{args.model} answers{after}[/]")
         if args.command:
             return _command(door, args.command)
         shown = args.show_token or sys.stdout.isatty()
