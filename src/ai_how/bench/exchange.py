@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from ai_how.bench.parse import EventParser, Rubbish
 
@@ -50,13 +52,18 @@ class Exchange:
 class ChatExchange(Exchange):
     """A streamed chat completion. ``first`` and ``last`` are the first and the last event that brought text.
 
-    ``tokens`` is what the server says that it used. Events are counted too, and are not taken for tokens: a server may
+    ``tokens`` is what the server says that it used, ``asked_tokens`` what it says that the prompt had.
+    Events are counted too, and are not taken for tokens: a server may
     send several tokens in one.
     """
 
     last: float = 0.0
     events: int = 0
     tokens: int | None = None
+    asked_tokens: int | None = None
+    text: list[str] = field(default_factory=list)
+    finish: str = ""
+    engine: dict[str, float] | None = None
     gaps: list[float] = field(default_factory=list)
     ended: bool = False
     parser: EventParser = field(default_factory=EventParser)
@@ -88,12 +95,17 @@ class ChatExchange(Exchange):
             self.error = "error in the stream"
         if usage := facts.get("usage"):
             self.tokens = int(usage["completion_tokens"])
+            self.asked_tokens = int(usage.get("prompt_tokens") or 0) or None
+        if timings := facts.get("timings"):
+            self.engine = timings
         for choice in facts.get("choices") or ():
             delta = choice.get("delta") or {}
-            if delta.get("content") or delta.get("reasoning_content"):
+            if text := delta.get("content") or delta.get("reasoning_content"):
+                self.text.append(text)
                 self._text(now)
             if choice.get("finish_reason"):
                 self.ended = True
+                self.finish = choice["finish_reason"]
 
     def _text(self, now: float) -> None:
         self.events += 1
@@ -102,3 +114,65 @@ class ChatExchange(Exchange):
         elif len(self.gaps) < _GAPS:
             self.gaps.append(now - self.last)
         self.last = now
+
+
+@dataclass(slots=True, eq=False)
+class OllamaExchange(ChatExchange):
+    """A chat by Ollama's own API: a line of JSON for each piece, and durations in nanoseconds in the last one."""
+
+    kept: bytes = b""
+
+    def body(self, data: bytes, now: float) -> None:
+        if self.status != 200 or self.error:
+            return
+        *lines, self.kept = (self.kept + data).split(b"\n")
+        try:
+            for line in filter(None, lines):
+                self._line(json.loads(line), now)
+        except (ValueError, AttributeError, TypeError):
+            self.error = "rubbish in the stream"
+
+    def _line(self, facts: dict[str, Any], now: float) -> None:
+        if facts.get("error"):
+            self.error = "error in the stream"
+            return
+        message = facts.get("message") or {}
+        if text := message.get("content") or message.get("thinking"):
+            self.text.append(text)
+            self._text(now)
+        if facts.get("done"):
+            self.ended = True
+            self.finish = facts.get("done_reason") or "stop"
+            if (count := facts.get("eval_count")) is not None:
+                self.tokens = int(count)
+            self.asked_tokens = facts.get("prompt_eval_count")
+            if self.tokens and self.tokens > 1 and facts.get("eval_duration"):
+                self.engine = {"predicted_per_token_ms": facts["eval_duration"] / 1e6 / self.tokens}
+
+
+#: What an answer with vectors says: looked for and not parsed, since vectors are long and their numbers no matter.
+_VECTOR = re.compile(rb'"embedding"\s*:')
+_ASKED = re.compile(rb'"prompt_tokens"\s*:\s*(\d+)')
+
+
+@dataclass(slots=True, eq=False)
+class VectorExchange(Exchange):
+    """Texts that were embedded: ``vectors`` came back, made of ``tokens``."""
+
+    vectors: int = 0
+    tokens: int | None = None
+    pieces: list[bytes] = field(default_factory=list)
+
+    def body(self, data: bytes, now: float) -> None:
+        Exchange.body(self, data, now)
+        self.pieces.append(data)
+
+    def end(self, now: float) -> None:
+        Exchange.end(self, now)
+        text = b"".join(self.pieces)
+        self.pieces.clear()
+        self.vectors = len(_VECTOR.findall(text))
+        if found := _ASKED.search(text):
+            self.tokens = int(found[1])
+        if not self.error and not self.vectors:
+            self.error = "no vector in the answer"

@@ -1,9 +1,14 @@
-"""Prompts by a seeded generator: the same in every run, and no two alike beyond what the recipe asks for. Pure."""
+"""Prompts by a seeded generator: the same in every run, and no two alike beyond what the recipe asks for."""
 
 from __future__ import annotations
 
+import math
 import random
+from functools import lru_cache
+from pathlib import Path
 
+from ai_how.errors import UsageError
+from ai_how.run.files import read_whole
 from ai_how.spec.bench import Prompts
 
 #: Short common words: most tokenizers have each as one token.
@@ -22,14 +27,38 @@ _WORDS = tuple(_TEXT.split())
 def prompt(asked: Prompts, index: int) -> str:
     """Prompt ``index``, the same whenever it is asked for.
 
-    What all share comes first and is what a prefix cache can save; the number behind it makes all the rest differ.
+    A file's prompts are asked in turn, as they stand. Of a generated one, what all share comes first and is what a
+    prefix cache can save; the number behind it makes all the rest differ.
     """
+    if asked.file is not None:
+        lines = lines_of(asked.file)
+        return lines[index % len(lines)]
     common = random.Random(asked.seed)
     own = random.Random(f"{asked.seed}/{index}")
     shared = round(asked.words * asked.shared)
-    length = max(1, round(own.gauss(asked.words, asked.words * asked.spread)))
+    length = max(1, round(_length(asked, own)))
     words = common.choices(_WORDS, k=shared)[:length] if shared else []
     rest = length - len(words)
     if rest > 0:
         words += [str(own.getrandbits(40)), *own.choices(_WORDS, k=rest - 1)]
     return " ".join(words)
+
+
+def _length(asked: Prompts, own: random.Random) -> float:
+    """Words of a prompt: of all distributions the mean is ``words`` and the standard deviation its ``spread``."""
+    mean, deviation = asked.words, asked.words * asked.spread
+    if asked.lengths == "uniform":
+        return own.uniform(mean - math.sqrt(3) * deviation, mean + math.sqrt(3) * deviation)
+    if asked.lengths == "lognormal":
+        variance = math.log(1 + asked.spread**2)
+        return own.lognormvariate(math.log(mean) - variance / 2, math.sqrt(variance))
+    return own.gauss(mean, deviation)
+
+
+@lru_cache(maxsize=4)
+def lines_of(path: str) -> tuple[str, ...]:
+    """The prompts of a file. Raises :class:`NotFound` and, for one without any, :class:`UsageError`."""
+    found = tuple(line for line in read_whole(Path(path)).splitlines() if line.strip())
+    if not found:
+        raise UsageError("there is no prompt in the file", where=path, todo="Write one on each line.")
+    return found

@@ -6,7 +6,8 @@ comes meanwhile is answered in order from the stall's end on, ``--drain`` times 
 at ``x`` into the period thus waits ``stall - x * (1 - 1 / drain)`` seconds, or not at all where that is below 0. Evenly
 arriving requests wait evenly between 0 and ``stall`` in a share of ``stall / (1 - 1 / drain) / period`` of all.
 
-A POST whose body asks for a stream is answered in OpenAI's shape: ``max_tokens`` events, ``--token`` apart.
+A POST whose body asks for a stream is answered in OpenAI's shape, or in Ollama's where it has ``num_predict``: so many
+events, ``--token`` apart. One that has ``input`` is answered with a vector.
 
 It prints its port, takes connections on loopback alone, and ends by itself when nobody has been connected for a while.
 """
@@ -32,7 +33,12 @@ from ai_how.bench.timer import Timer
 _ALONE = 20.0
 _PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n"
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_TOKENS = re.compile(rb'"max_tokens": ?(\d+)')
+_TOKENS = re.compile(rb'"(?:max_tokens|num_predict)": ?(\d+)')
+_VECTOR = b'{"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 1}}'
+_VECTORS = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+    len(_VECTOR),
+    _VECTOR,
+)
 _LENGTH = re.compile(rb"\r\ncontent-length: ?(\d+)", re.IGNORECASE)
 
 
@@ -109,17 +115,18 @@ class Server(asyncio.Protocol):
         now = time.monotonic()
         delay = self._manner.delay(now)
         if wanted is None:
-            self._later(now + delay, _PLAIN, delay)
+            self._later(now + delay, _VECTORS if b'"input"' in body else _PLAIN, delay)
             return
         number = int(wanted[1])
+        event, end = (_line, _last_line) if b'"num_predict"' in body else (_event, _end)
         if not delay and not self._manner.token:
-            self._write(_HEAD + b"".join(map(_event, range(number))) + _end(number))
+            self._write(_HEAD + b"".join(map(event, range(number))) + end(number))
             return
         for index in range(number):
-            text = (_HEAD if index == 0 else b"") + _event(index)
+            text = (_HEAD if index == 0 else b"") + event(index)
             last = index == number - 1
             at = now + delay + index * self._manner.token
-            self._later(at, text + (_end(number) if last else b""), at - now)
+            self._later(at, text + (end(number) if last else b""), at - now)
 
     def _later(self, at: float, text: bytes, delay: float) -> None:
         if delay <= 0:
@@ -142,6 +149,20 @@ def _event(index: int) -> bytes:
 def _end(number: int) -> bytes:
     facts = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": number}}
     return _chunk(b"data: " + json.dumps(facts).encode() + b"\n\ndata: [DONE]\n\n") + b"0\r\n\r\n"
+
+
+@lru_cache(maxsize=4096)
+def _line(index: int) -> bytes:
+    """The same in Ollama's shape."""
+    facts = {"message": {"role": "assistant", "content": f" word{index}"}, "done": False}
+    return _chunk(json.dumps(facts).encode() + b"\n")
+
+
+@lru_cache
+def _last_line(number: int) -> bytes:
+    facts = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop",
+             "prompt_eval_count": 1, "eval_count": number}  # fmt: skip
+    return _chunk(json.dumps(facts).encode() + b"\n") + b"0\r\n\r\n"
 
 
 def _chunk(data: bytes) -> bytes:

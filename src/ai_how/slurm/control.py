@@ -39,6 +39,14 @@ class Slurm:
         words = [f"--signal={signal}"] if signal else []
         self._call("scancel", *words, str(job_id))
 
+    def cancel_named(self, name: str) -> None:
+        """Cancel every job of that name that waits or runs; none is no mistake."""
+        self._call("scancel", f"--name={name}")
+
+    def waiting_or_running(self, name: str) -> int:
+        """How many records squeue has of that name; an array that waits as a whole is one."""
+        return len(self._call("squeue", "--noheader", "--format=%i", f"--name={name}").stdout.split())
+
     def requeue(self, job_id: int) -> bool:
         """Put a running job back into the queue; false when Slurm says that it cannot be."""
         return self._call("scontrol", "requeue", str(job_id), check=False).ok

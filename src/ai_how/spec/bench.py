@@ -11,7 +11,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from ai_how.errors import Problem, SpecError
 from ai_how.spec.bench_load import Key, Load, Objective, Prices, Search, Setting
-from ai_how.spec.bench_target import SECTIONS, Positive, Prompts, Request, Target, Workload
+from ai_how.spec.bench_target import (
+    SECTIONS,
+    Positive,
+    Prompts,
+    Request,
+    Target,
+    Workload,
+    with_section,
+)
 from ai_how.spec.load import load, tuples
 from ai_how.spec.message import did_you_mean
 from ai_how.spec.parse import nearest, validate
@@ -60,16 +68,7 @@ class BenchRecipe(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _with_its_section(cls, data: Any) -> Any:
-        """The workload's section is there with its defaults when nobody wrote it."""
-        data = tuples(data)  # a result's recipe comes as JSON, which has lists only
-        if not isinstance(data, dict) or not isinstance(data.get("target"), dict):
-            return data
-        section = SECTIONS.get(data["target"].get("api", "http"))
-        workload = data.get("workload", {})
-        # A section that is written without a value is a mistake of its own.
-        if section is None or not isinstance(workload, dict) or workload.get(section, data) is None:
-            return data
-        return data | {"workload": {section: {}} | workload}
+        return with_section(data)
 
     @model_validator(mode="after")
     def _fits_together(self) -> BenchRecipe:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ai_how.spec.bench_target import Positive
 from ai_how.spec.values import Frozen
 
+Positive = Annotated[float, Field(gt=0)]
 #: Requests that one run may hold: their samples are kept in memory until its end.
 MOST = 2_000_000
 #: A value that a sweep or a second side gives to a key.

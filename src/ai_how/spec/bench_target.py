@@ -7,43 +7,71 @@ adds its word to :data:`Api`, its section here, and a module to :mod:`ai_how.ben
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ai_how.spec.bench_load import Load, Positive
 from ai_how.spec.bench_workloads import (
+    Chain,
     Checkpoint,
+    Collective,
     Fio,
     Loader,
     Metadata,
+    Objects,
     Retrieval,
+    Scheduler,
     Sql,
+    Texts,
+    Training,
 )
+from ai_how.spec.load import tuples
 from ai_how.spec.recipe import Resources
 from ai_how.spec.values import Frozen
 
-Positive = Annotated[float, Field(gt=0)]
+__all__ = [
+    "ADDRESSED",
+    "MODELS",
+    "SECTIONS",
+    "Pair",
+    "Part",
+    "Positive",
+    "Prompts",
+    "Request",
+    "Target",
+    "Workload",
+]
 #: A name in the environment.
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 #: `http://HOST:PORT`; a host in brackets is an IPv6 address.
 _ADDRESS = re.compile(r"^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?$")
 
 Api = Literal[
-    "http", "openai", "retrieval", "sql", "fio", "metadata", "checkpoint", "loader",
+    "http", "openai", "ollama", "embeddings", "chain", "retrieval", "s3", "sql", "fio", "metadata", "checkpoint",
+    "loader", "scheduler", "training", "collective", "pair",
 ]  # fmt: skip
 #: Which section of the workload belongs to which kind of target.
 SECTIONS: dict[str, str] = {
     "http": "request",
     "openai": "prompts",
+    "ollama": "prompts",
+    "embeddings": "texts",
+    "chain": "chain",
     "retrieval": "retrieval",
+    "s3": "objects",
     "sql": "sql",
     "fio": "fio",
     "metadata": "metadata",
     "checkpoint": "checkpoint",
     "loader": "loader",
+    "scheduler": "scheduler",
+    "training": "training",
+    "collective": "collective",
+    "pair": "pair",
 }
 #: Kinds that ask a served model: of the gateway, where no address is written.
-MODELS = ("openai",)
+MODELS = ("openai", "ollama", "embeddings", "chain")
 #: Kinds that have an address.
 ADDRESSED = ("http", *MODELS, "s3", "retrieval")
 
@@ -71,7 +99,7 @@ class Target(Frozen):
     def _is_whole(self) -> Target:
         if self.api in MODELS and not self.model:
             raise ValueError(f"a target of the api '{self.api}' needs 'model', the served model's name")
-        if self.job is not None and self.api in ("http", *MODELS, "s3", "scheduler"):
+        if self.job is not None and self.api in ("http", *MODELS, "s3", "scheduler", "pair"):
             raise ValueError(
                 f"a target of the api '{self.api}' is no job: 'load.nodes' loads it from several nodes"
             )
@@ -99,8 +127,20 @@ class Prompts(Frozen):
     """Prompts made of words by a seeded generator, so that every run asks the same and no two requests are alike."""
 
     words: int = Field(64, ge=1, le=100_000, description="Words of a prompt in the mean.")
+    lengths: Literal["normal", "lognormal", "uniform"] = Field(
+        "normal", description="How lengths are distributed; `lognormal` has few long ones, as people write."
+    )
     spread: Annotated[float, Field(ge=0, le=1)] = Field(
         0.25, description="Standard deviation of the length, as a share of `words`."
+    )
+    file: str | None = Field(
+        None,
+        description="A text file with a prompt on each line, asked in turn; generated ones when left out.",
+    )
+    tokenizer: str = Field(
+        "server",
+        description="Who counts tokens beside the server: `server` asks its /tokenize, a path is a tokenizer.json "
+        "of Hugging Face, `none` counts nothing.",
     )
     shared: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="Share of `words` with which all prompts begin alike: what a prefix cache can save."
@@ -115,9 +155,60 @@ class Workload(Frozen):
 
     request: Request | None = Field(None, description="The request; for `http`.")
     prompts: Prompts | None = Field(None, description="The prompts; for `openai` and `ollama`.")
+    texts: Texts | None = Field(None, description="The texts; for `embeddings`.")
+    chain: Chain | None = Field(None, description="Questions, documents and answers; for `chain`.")
+    objects: Objects | None = Field(None, description="Objects and what is done with them; for `s3`.")
     retrieval: Retrieval | None = Field(None, description="Vectors and queries; for `retrieval`.")
     sql: Sql | None = Field(None, description="Transactions; for `sql`.")
     fio: Fio | None = Field(None, description="Reads and writes; for `fio`.")
     metadata: Metadata | None = Field(None, description="Small files; for `metadata`.")
     checkpoint: Checkpoint | None = Field(None, description="The state that is saved; for `checkpoint`.")
     loader: Loader | None = Field(None, description="The samples that are read; for `loader`.")
+    scheduler: Scheduler | None = Field(None, description="Jobs; for `scheduler`.")
+    training: Training | None = Field(None, description="The training; for `training`.")
+    collective: Collective | None = Field(None, description="Sizes and processes; for `collective`.")
+    pair: Pair | None = Field(None, description="What is measured at once; for `pair`.")
+
+
+class Part(Frozen):
+    """One of two that are measured at once: as in a recipe of its own."""
+
+    target: Target = Field(description="What is measured.")
+    workload: Workload = Field(default_factory=lambda: Workload(), description="What is asked of it.")
+    load: Load = Field(description="How requests arrive.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_section(cls, data: Any) -> Any:
+        return with_section(data)
+
+
+class Pair(Frozen):
+    """Two targets, each alone and then both at once: what one does to the other."""
+
+    first: Part = Field(description="One of them.")
+    second: Part = Field(description="The other.")
+
+    @model_validator(mode="after")
+    def _is_no_pair_of_pairs(self) -> Pair:
+        if "pair" in (self.first.target.api, self.second.target.api):
+            raise ValueError("a pair is made of two that are none")
+        return self
+
+
+def with_section(data: Any) -> Any:
+    """The workload's section is there with its defaults when nobody wrote it. Pure."""
+    data = tuples(data)  # a result's recipe comes as JSON, which has lists only
+    if not isinstance(data, dict) or not isinstance(data.get("target"), dict):
+        return data
+    section = SECTIONS.get(data["target"].get("api", "http"))
+    workload = data.get("workload", {})
+    # A section that is written without a value is a mistake of its own.
+    if section is None or not isinstance(workload, dict) or workload.get(section, data) is None:
+        return data
+    return data | {"workload": {section: {}} | workload}
+
+
+Workload.model_rebuild()
+Part.model_rebuild()
+Pair.model_rebuild()

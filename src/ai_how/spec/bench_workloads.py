@@ -13,6 +13,8 @@ Size = Annotated[str, Shape(r"\d+[KMGT]?", "size, such as 4K, 64M or 1G")]
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 #: Objects and files that one run may make.
 MOST_FILES = 1_000_000
+#: Bytes of a part of a multipart upload, but of the last, at least: S3's own rule.
+LEAST_PART = 5 * 2**20
 
 
 def size_bytes(size: str) -> int:
@@ -154,6 +156,14 @@ class Objects(Frozen):
     key_variable: str = Field("AWS_ACCESS_KEY_ID", description="Variable that holds the access key.")
     secret_variable: str = Field("AWS_SECRET_ACCESS_KEY", description="Variable that holds the secret key.")
 
+    @model_validator(mode="after")
+    def _has_whole_parts(self) -> Objects:
+        if self.operation == "part" and self.bytes < LEAST_PART:
+            raise ValueError(
+                f"parts of {self.bytes:,} bytes complete no upload: S3 wants {LEAST_PART:,} or more"
+            )
+        return self
+
 
 class Sql(Frozen):
     """A database by pgbench. A rate of the load is pgbench's own: Poisson, with its schedule lag told."""
@@ -182,7 +192,7 @@ class Scheduler(Frozen):
     )
     depth: int = Field(0, ge=0, le=100_000, description="Jobs that wait in the queue meanwhile.")
     emulated_nodes: int = Field(
-        0, ge=0, le=20_000, description="Measure an emulated cluster of so many nodes; 0 is the site's own."
+        0, ge=0, le=1024, description="Measure an emulated cluster of so many nodes; 0 is the site's own."
     )
 
 

@@ -8,6 +8,7 @@ from ai_how.bench.exchange import ChatExchange
 from ai_how.bench.interfaces import Client, Place
 from ai_how.bench.loaded import loaded
 from ai_how.bench.prompts import prompt
+from ai_how.bench.targets.inference import Told
 from ai_how.bench.targets.web import Standing, http_request, wanted_address
 from ai_how.bench.work import Work, connections_of
 from ai_how.spec.bench import BenchRecipe, Prompts
@@ -22,7 +23,7 @@ class OpenAI:
         return Standing(place)
 
     def client(self, recipe: BenchRecipe, place: Place) -> Client:
-        return loaded(recipe, place, self.work)
+        return Told(recipe, place, loaded(recipe, place, self.work))
 
     def work(self, recipe: BenchRecipe, place: Place) -> Work:
         address, model = wanted_address(place), recipe.target.model or ""

@@ -184,7 +184,8 @@ def _judged(
         of_point, why = _of_point(point["taken"])
         histograms[f"latency{name}"], rate = of_point, _rate(point["taken"])
         errors.update(kind for kind in point["taken"]["error"] if kind)
-        sent, good = sent + len(point["taken"]["due"]), good + len(of_point)
+        sent += len(point["taken"]["due"])
+        good += sum(not kind for kind in point["taken"]["error"])
         values[f"throughput{name}"] = Value(value=rate, unit="1/s")
         if found.value is None:
             reasons.append(
