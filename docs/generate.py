@@ -179,7 +179,7 @@ def tables(model: type[BaseModel]) -> Iterator[str]:
     yield "## Top level"
     yield _table([key for path, key in known.items() if len(path) == 1])
     for key in known.values():
-        if key.children:
+        if key.children and not _told_above(key):
             each = "each entry of " if key.many else ""
             yield f"## {key.path[-1]} {{#{_anchor(key)}}}\n\n{key.meaning}\n\nThe keys of {each}`{key.dotted}`:"
             yield _table([known[*key.path, child] for child in key.children])
@@ -204,7 +204,12 @@ def _kind(key: Key) -> str:
 
 def _anchor(key: Key) -> str:
     """Where the table of a mapping stands; the links of mistakes lead here, too."""
-    return "-".join(key.path)
+    return "-".join(key.path[3:] if _told_above(key) else key.path)
+
+
+def _told_above(key: Key) -> bool:
+    """Whether it is a key of a pair's part, which has those of a recipe of its own."""
+    return key.path[:2] == ("workload", "pair") and len(key.path) > 3
 
 
 def _default(key: Key) -> str:

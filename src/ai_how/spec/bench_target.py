@@ -150,8 +150,8 @@ class Prompts(Frozen):
     seed: int = Field(1, description="Seed of the generator.")
 
 
-class Workload(Frozen):
-    """What is asked of the target: the section that belongs to its api, and no other."""
+class Sections(Frozen):
+    """What is asked of a target: the section that belongs to its api, and no other."""
 
     request: Request | None = Field(None, description="The request; for `http`.")
     prompts: Prompts | None = Field(None, description="The prompts; for `openai` and `ollama`.")
@@ -167,14 +167,13 @@ class Workload(Frozen):
     scheduler: Scheduler | None = Field(None, description="Jobs; for `scheduler`.")
     training: Training | None = Field(None, description="The training; for `training`.")
     collective: Collective | None = Field(None, description="Sizes and processes; for `collective`.")
-    pair: Pair | None = Field(None, description="What is measured at once; for `pair`.")
 
 
 class Part(Frozen):
     """One of two that are measured at once: as in a recipe of its own."""
 
     target: Target = Field(description="What is measured.")
-    workload: Workload = Field(default_factory=lambda: Workload(), description="What is asked of it.")
+    workload: Sections = Field(default_factory=Sections, description="What is asked of it.")
     load: Load = Field(description="How requests arrive.")
 
     @model_validator(mode="before")
@@ -196,6 +195,12 @@ class Pair(Frozen):
         return self
 
 
+class Workload(Sections):
+    """The same, with the one section that is made of two others."""
+
+    pair: Pair | None = Field(None, description="What is measured at once; for `pair`.")
+
+
 def with_section(data: Any) -> Any:
     """The workload's section is there with its defaults when nobody wrote it. Pure."""
     data = tuples(data)  # a result's recipe comes as JSON, which has lists only
@@ -207,8 +212,3 @@ def with_section(data: Any) -> Any:
     if section is None or not isinstance(workload, dict) or workload.get(section, data) is None:
         return data
     return data | {"workload": {section: {}} | workload}
-
-
-Workload.model_rebuild()
-Part.model_rebuild()
-Pair.model_rebuild()

@@ -16,7 +16,7 @@ from ai_how.bench.targets.web import address_of
 from ai_how.bench.verdict import BEYOND
 from ai_how.errors import AiHowError, UsageError
 from ai_how.spec.bench import BenchRecipe
-from ai_how.spec.bench_target import Part
+from ai_how.spec.bench_target import Part, Workload
 
 #: How much of the shorter one's time both have to be under way together.
 OVERLAP = 0.7
@@ -50,10 +50,11 @@ def parts(recipe: BenchRecipe, place: Place) -> list[tuple[BenchRecipe, Place]]:
 
 
 def _recipe(recipe: BenchRecipe, name: str, part: Part) -> BenchRecipe:
+    workload = Workload(**{key: getattr(part.workload, key) for key in type(part.workload).model_fields})
     changes = {
         "name": f"{recipe.name}-{name}",
         "target": part.target,
-        "workload": part.workload,
+        "workload": workload,
         "load": part.load,
     }
     return recipe.model_copy(update={**changes, "sweep": {}, "against": {}, "search": None})
