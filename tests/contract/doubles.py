@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ai_how.serving.engines import Launch, LoadPage, ModelKind, Place, Readiness, ServeRequest
+from ai_how.serving.engines import GpuUse, Launch, LoadPage, ModelKind, Place, Readiness, ServeRequest
 
 RECORDED = Path(__file__).parent.parent / "recorded" / "llama.cpp" / "2026.10"
 
@@ -16,6 +16,9 @@ class FakeEngine:
     runtime = "none"
     libraries = ()
     loads: tuple[ModelKind, ...] = ("gguf",)
+
+    def gpus(self, place: Place) -> GpuUse:
+        return "never"
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         return None if head[:4] == b"GGUF" else "no GGUF file"

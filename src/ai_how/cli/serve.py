@@ -1,7 +1,8 @@
 """Serve a model by Slurm jobs behind the gateway; returns when it answers.
 
-The model is a registered one (NAME, NAME:VERSION, NAME@ALIAS), a Hugging Face folder, or a GGUF file. It is kept served
-from then on: what fails is started anew, and before a time limit another replica takes over. Said again, it changes the
+The model is a registered one (NAME, NAME:VERSION, NAME@ALIAS), a Hugging Face folder, a GGUF file, one of the
+Hugging Face hub (hf:ORG/NAME@REVISION), or one of Ollama's library (ollama:NAME:TAG). It is kept served from then on:
+what fails is started anew, and before a time limit another replica takes over. Said again, it changes the
 numbers; with --upgrade or --canary it brings another version. With --dry-run nothing is started: it shows what memory
 the model needs, and the smallest GPU or slice of the cluster that has it.
 """
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="NAME, NAME:VERSION, NAME@ALIAS, a Hugging Face folder or a GGUF file")
+    parser.add_argument(
+        "model",
+        help="NAME, NAME:VERSION, NAME@ALIAS, a Hugging Face folder, a GGUF file, hf:ORG/NAME, ollama:NAME:TAG",
+    )
     parser.add_argument("--name", help="the name that clients ask for (default: the model's own)")
-    parser.add_argument("--engine", default="llama.cpp", help="the engine that serves it")
+    parser.add_argument("--engine", help="llama.cpp, ollama, transformers or vllm (default: by the model)")
+    parser.add_argument(
+        "--runtime",
+        help="where the engine is: venv:NAME, image:FILE.sif, podman:IMAGE, path:FOLDER, modules:ONE,TWO",
+    )
     parser.add_argument("--context", type=int, default=2048, help="context of each request, in tokens")
     parser.add_argument("--slots", type=int, default=2, help="requests that a replica answers at once")
     _numbers(parser)
@@ -60,7 +68,10 @@ def _numbers(parser: argparse.ArgumentParser) -> None:
 def _resources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpus", type=int, default=1, help="CPUs of a replica")
     parser.add_argument("--memory", help="memory of a replica, such as 8G (default: what the model needs)")
-    parser.add_argument("--gres", help="GPUs of a replica, such as gpu:a100:1")
+    parser.add_argument(
+        "--gres",
+        help="GPUs of a replica, such as gpu:a100:1 (default: the smallest that holds it, if the engine uses any)",
+    )
     parser.add_argument(
         "--time", default="08:00:00", help="time limit of a replica's job, in Slurm's notation"
     )
@@ -76,7 +87,10 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from ai_how.site.fit import fit
 
-        found = fit(site, args.model, name=args.name, context=args.context, slots=args.slots)
+        found = fit(
+            site, args.model, name=args.name, context=args.context, slots=args.slots, engine=args.engine,
+            partition=args.partition,
+        )  # fmt: skip
         print_json(found.as_json()) if args.json else _show(found)
         return 0 if found.chosen else 1
 
@@ -99,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
 def _wish(args: argparse.Namespace) -> Wish:
     from ai_how.serving.replicas import ReplicaResources
     from ai_how.site.resolve import Wish
+    from ai_how.spec.runtime import parse_runtime
 
     resources = ReplicaResources(
         cpus=args.cpus, memory=args.memory, time_limit=args.time, gres=args.gres, partition=args.partition,
@@ -106,7 +121,7 @@ def _wish(args: argparse.Namespace) -> Wish:
     )  # fmt: skip
     return Wish(
         reference=args.model, name=args.name, engine=args.engine, context=args.context, slots=args.slots,
-        resources=resources,
+        runtime=parse_runtime(args.runtime) if args.runtime else None, resources=resources,
     )  # fmt: skip
 
 

@@ -56,6 +56,10 @@ class Models:
         self._tracking.set_alias(version.name, alias, version.version)
         return version
 
+    def find(self, reference: str) -> ModelVersion:
+        """The version that a reference stands for. Raises :class:`NotFound`."""
+        return self._tracking.find(reference)
+
     def fetch(self, reference: str) -> Path:
         """The folder of a registered version on this site's share, brought there when it is not."""
         version = self._tracking.find(reference)

@@ -7,22 +7,27 @@ from pathlib import Path
 
 from ai_how.errors import AiHowError
 from ai_how.host import Progress
-from ai_how.serving.engines import find_engine, place_of, read_head
-from ai_how.serving.fit import Need, need, read_shape
+from ai_how.serving.engines import Engine, Place, place_of, read_head
+from ai_how.serving.fit import Fit, Need, need, read_shape
 from ai_how.serving.replicas import ModelVersion, ReplicaResources, check_engine, check_name, request_of
 from ai_how.serving.replicas.plan import memory_for
-from ai_how.site import work
 from ai_how.site.control import Site
+from ai_how.site.fit import fit_of
+from ai_how.site.sources import bring, engine_for
 from ai_how.spec.runtime import ServingRuntime
+
+#: llama.cpp's word for the whole model: more layers than any has.
+ALL_LAYERS = 999
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody wants of a model: its name to clients (its own without), its engine, and what each replica gets."""
+    """What somebody wants of a model: its name to clients (its own without), its engine (the usual one without), and
+    what each replica gets: where no ``gres`` is named, the smallest GPU that holds it, if there is one."""
 
     reference: str
     name: str | None = None
-    engine: str = work.ENGINE
+    engine: str | None = None
     runtime: ServingRuntime | None = None
     context: int = 2048
     slots: int = 2
@@ -34,12 +39,15 @@ def resolve(site: Site, wish: Wish, progress: Progress) -> tuple[str, ModelVersi
 
     Raises :class:`NotFound` for a model that does not exist, :class:`AiHowError` when the engine cannot serve it.
     """
-    engine = find_engine(wish.engine)
-    found = work.gguf(site, wish.reference, progress)
+    engine = engine_for(wish.reference, wish.engine)
+    found = bring(site, wish.reference, engine, progress)
     name = wish.name or found.name
     check_name(name)
     libraries = site.toolbox.ensure(engine.libraries, progress)
     place = place_of(wish.runtime, engine.runtime, lambda kept: site.environments.ensure(kept, progress))
+    resources = _with_gpus(site, wish, name, found.path, engine, place, progress)
+    simulated = site.file.spec.clusters.hpc.provider == "local"
+    devices = 0 if simulated else count_of(resources.gres)
     version = ModelVersion(
         reference=wish.reference,
         label=found.version or "",
@@ -49,22 +57,59 @@ def resolve(site: Site, wish: Wish, progress: Progress) -> tuple[str, ModelVersi
         environment={key: value for library in libraries.values() for key, value in library.env.items()},
         context=wish.context,
         slots=wish.slots,
-        resources=_with_memory(wish, found.path),
+        gpu_layers=ALL_LAYERS if devices else 0,
+        devices=devices,
+        resources=_with_memory(resources, wish, found.path, engine),
     )
     check_engine(engine, request_of(name, version), read_head(found.path))
     return name, version
 
 
-def _with_memory(wish: Wish, path: Path) -> ReplicaResources:
-    if wish.resources.memory is not None:
-        return wish.resources
-    memory = memory_for(path.stat().st_size, _need(path, wish))
-    return replace(wish.resources, memory=memory)
+def count_of(gres: str | None) -> int:
+    """How many GPUs or slices ``gpu:a100:2`` or ``gpu:1`` is."""
+    last = (gres or "").rpartition(":")[2]
+    return int(last) if last.isdigit() else int(bool(gres))
 
 
-def _need(path: Path, wish: Wish) -> Need | None:
+def _with_gpus(
+    site: Site, wish: Wish, name: str, path: Path, engine: Engine, place: Place, progress: Progress
+) -> ReplicaResources:
+    """The resources with the smallest GPU that holds the model, where none is named and the engine computes on GPUs."""
+    resources = wish.resources
+    if resources.gres is not None or engine.gpus(place) == "never":
+        return resources
+    try:
+        found = fit_of(site, name, path, engine, wish.context, wish.slots, resources.partition)
+    except AiHowError as error:
+        progress(f"no GPU is chosen: {error.message}")
+        return resources
+    if not found.devices or found.chosen is None:
+        if engine.gpus(place) == "needs":
+            raise _nothing_holds(engine, found)
+        return resources
+    progress(f"{found.chosen.why}: --gres {found.chosen.gres}")
+    return replace(resources, gres=found.chosen.gres, partition=resources.partition or found.partition)
+
+
+def _nothing_holds(engine: Engine, found: Fit) -> AiHowError:
+    return AiHowError(
+        f"{engine.name} computes on GPUs, and the cluster has none that holds {found.model}",
+        detail="\n".join(one.why for one in found.considered if one.gres) or None,
+        todo="A smaller context, fewer slots or a smaller model may fit; `ai-how serve --dry-run` shows what it needs.",
+    )
+
+
+def _with_memory(resources: ReplicaResources, wish: Wish, path: Path, engine: Engine) -> ReplicaResources:
+    if resources.memory is not None:
+        return resources
+    files = path.rglob("*") if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    return replace(resources, memory=memory_for(size, _need(path, wish, engine)))
+
+
+def _need(path: Path, wish: Wish, engine: Engine) -> Need | None:
     """What the model needs; None when its file does not tell."""
     try:
-        return need(read_shape(path), wish.context, wish.slots, gpu=False)
+        return need(read_shape(path, engine.name), wish.context, wish.slots, gpu=False, engine=engine.name)
     except AiHowError:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from ai_how.errors import CommandFailed, CouldNotTell
 from ai_how.run import Command, Completed, Gate
 from ai_how.slurm import parse
-from ai_how.slurm.model import Accounting, Job, Life, NodeState
+from ai_how.slurm.model import Accounting, Job, Life, NodeState, Offer
 
 # Jobs in one question: an argument list has an end.
 _AT_ONCE = 1000
@@ -112,6 +112,14 @@ class Slurm:
     def nodes(self) -> list[NodeState]:
         """Every node of slurm.conf as slurmctld sees it."""
         return list(parse.nodes(self._call("scontrol", "--oneliner", "show", "node").stdout))
+
+    def offers(self) -> list[Offer]:
+        """What each node gives to the jobs of each partition that we may see."""
+        return list(
+            parse.offers(
+                self._call("sinfo", "--noheader", "--Node", f"--format={parse.OFFERS_FORMAT}").stdout
+            )
+        )
 
     def drain(self, names: str, reason: str) -> None:
         """Let running jobs end on these nodes (a hostlist) and start none there."""

@@ -160,6 +160,18 @@ class NodeState:
         return self.state == "UNKNOWN" or "NOT_RESPONDING" in self.flags
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What one node gives to the jobs of one partition. ``gres`` counts GPUs by type, "" being that of untyped ones."""
+
+    partition: str
+    default: bool
+    node: str
+    cpus: int
+    memory_mb: int
+    gres: Mapping[str, int]
+
+
 #: Base states in which a job will never run again (Slurm, ``JOB STATE CODES`` in squeue(1)).
 ENDED = frozenset(
     {

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ai_how.errors import CouldNotTell
-from ai_how.slurm.model import Accounting, Job, Life, NodeState
+from ai_how.slurm.model import Accounting, Job, Life, NodeState, Offer
 
 SACCT_FIELDS = (
     "JobIDRaw", "JobName", "State", "ExitCode", "User", "Partition", "NodeList", "ElapsedRaw", "Timelimit",
@@ -161,6 +161,31 @@ def nodes(text: str) -> Iterator[NodeState]:
         if "*" in facts["State"]:
             flags.add("NOT_RESPONDING")
         yield NodeState(facts["NodeName"], words[0], frozenset(flags), facts.get("Reason", ""))
+
+
+#: What :func:`offers` reads: ``sinfo --Node`` with a line for each node and partition.
+OFFERS_FORMAT = "%P|%N|%c|%m|%G"
+
+
+def offers(text: str) -> Iterator[Offer]:
+    """The nodes by partition, in the answer of ``sinfo --Node`` in :data:`OFFERS_FORMAT`."""
+    for line in text.splitlines():
+        words = line.split("|")
+        if len(words) != 5 or not words[2].isdigit():
+            continue
+        partition, node, cpus, memory, gres = words
+        yield Offer(
+            partition.rstrip("*"), partition.endswith("*"), node.strip(), int(cpus),
+            int(memory.rstrip("+")), gpus(gres),
+        )  # fmt: skip
+
+
+def gpus(text: str) -> dict[str, int]:
+    """GPUs by type in Slurm's list of GRES, such as ``gpu:a100:4(S:0-1),gpu:2,lustre:1``."""
+    found: dict[str, int] = {}
+    for kind, count in re.findall(r"(?:^|,)gpu:(?:([^:,(]*[^:,(\d][^:,(]*):)?(\d+)", text):
+        found[kind] = found.get(kind, 0) + int(count)
+    return found
 
 
 def submitted(text: str) -> int:

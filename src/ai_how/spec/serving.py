@@ -44,7 +44,11 @@ class ServingResources(Frozen):
     memory: Memory | None = Field(
         None, description="Memory of a replica, such as 8G; what the model needs when left out."
     )
-    gres: Gres | None = Field(None, description="GPUs of a replica, such as gpu:a100:1; none when left out.")
+    gres: Gres | None = Field(
+        None,
+        description="GPUs of a replica, such as gpu:a100:1; when left out the smallest that holds the model, where the "
+        "engine computes on GPUs.",
+    )
     time_limit: Time = Field(
         "08:00:00", description="Time limit of a replica's job; a new one takes over before it is reached."
     )
@@ -93,10 +97,12 @@ class Canary(Frozen):
 class ServedModel(Frozen):
     name: ServedName = Field(description="The name that clients ask for.")
     source: Source = Field(
-        description="The model: a registered NAME, NAME:VERSION or NAME@ALIAS, a Hugging Face folder, or a GGUF file."
+        description="The model: a registered NAME, NAME:VERSION or NAME@ALIAS, a Hugging Face folder, a GGUF file, "
+        "hf:ORG/NAME@REVISION or ollama:NAME:TAG."
     )
-    engine: Annotated[str, Shape(r"[a-z][a-z0-9._-]*", "engine, such as llama.cpp")] = Field(
-        "llama.cpp", description="The engine that serves it."
+    engine: Annotated[str, Shape(r"[a-z][a-z0-9._-]*", "engine, such as llama.cpp")] | None = Field(
+        None,
+        description="The engine that serves it: llama.cpp, ollama, transformers or vllm; by the model when left out.",
     )
     runtime: ServingRuntime | None = Field(
         None, description="Where the engine's programs are; a kept environment of its own when left out."

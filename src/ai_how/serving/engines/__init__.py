@@ -3,7 +3,7 @@
 from ai_how.errors import NotFound
 from ai_how.serving.engines.llama_cpp import LlamaCpp
 from ai_how.serving.engines.look import read_head
-from ai_how.serving.engines.model import Engine, Launch, LoadPage, ModelKind, Readiness, ServeRequest
+from ai_how.serving.engines.model import Engine, GpuUse, Launch, LoadPage, ModelKind, Readiness, ServeRequest
 from ai_how.serving.engines.ollama import Ollama
 from ai_how.serving.engines.place import Place, place_of
 from ai_how.serving.engines.transformers import Transformers
@@ -12,6 +12,7 @@ from ai_how.serving.engines.vllm import Vllm
 __all__ = [
     "ENGINES",
     "Engine",
+    "GpuUse",
     "Launch",
     "LlamaCpp",
     "LoadPage",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ai_how.serving.engines.guard import GUARD_FILES, GUARD_SECRET, guarded
-from ai_how.serving.engines.model import Launch, LoadPage, ModelKind, Readiness, ServeRequest
+from ai_how.serving.engines.model import GpuUse, Launch, LoadPage, ModelKind, Readiness, ServeRequest
 from ai_how.serving.engines.place import Place
 
 _SERVER = Path(__file__).with_name("llama_cpp_server.py")
@@ -25,6 +25,10 @@ class LlamaCpp:
     runtime = "llama-cpp"
     libraries = ("libgomp.so.1",)
     loads: tuple[ModelKind, ...] = ("gguf",)
+
+    def gpus(self, place: Place) -> GpuUse:
+        # The package of the kept environment is built for CPUs.
+        return "never" if place.has_python else "can"
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         if head[:4] == _GGUF:

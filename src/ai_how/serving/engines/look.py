@@ -14,6 +14,6 @@ def read_head(path: Path) -> bytes:
     file = path / "config.json" if path.is_dir() else path
     try:
         with file.open("rb") as opened:
-            return opened.read(_MOST if file is not path else 64)
+            return opened.read(_MOST if file is not path else 4096)
     except OSError as error:
         raise NotFound(f"the model's file cannot be read: {error.strerror}", where=str(file)) from error

@@ -16,6 +16,9 @@ from ai_how.serving.engines.place import Place
 #: What an engine loads: one GGUF file; a Hugging Face folder; a model in a store of Ollama's, named by its manifest.
 ModelKind = Literal["gguf", "folder", "ollama"]
 
+#: never: this build computes on CPUs; can: on what there is; needs: on GPUs alone.
+GpuUse = Literal["never", "can", "needs"]
+
 
 @dataclass(frozen=True)
 class ServeRequest:
@@ -111,6 +114,10 @@ class Engine(Protocol):
     @property
     def loads(self) -> tuple[ModelKind, ...]:
         """The kinds of model that it loads, the one it is best at first."""
+        ...
+
+    def gpus(self, place: Place) -> GpuUse:
+        """Whether it computes on GPUs where ``place`` says that it is."""
         ...
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from ai_how.serving.engines.guard import GUARD_FILES, GUARD_LOAD, GUARD_SECRET, guarded
-from ai_how.serving.engines.model import Launch, ModelKind, Readiness, ServeRequest
+from ai_how.serving.engines.model import GpuUse, Launch, ModelKind, Readiness, ServeRequest
 from ai_how.serving.engines.place import Place
 
 _OVERLAY = Path(__file__).with_name("ollama_overlay.py")
@@ -28,6 +28,9 @@ class Ollama:
     runtime = None
     libraries: tuple[str, ...] = ()
     loads: tuple[ModelKind, ...] = ("ollama",)
+
+    def gpus(self, place: Place) -> GpuUse:
+        return "can"
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         if not _NAME.match(request.model):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ai_how.serving.engines.guard import GUARD_SECRET
-from ai_how.serving.engines.model import Launch, LoadPage, ModelKind, Readiness, ServeRequest
+from ai_how.serving.engines.model import GpuUse, Launch, LoadPage, ModelKind, Readiness, ServeRequest
 from ai_how.serving.engines.place import Place
 
 _SERVER = Path(__file__).with_name("transformers_server.py")
@@ -19,6 +19,9 @@ class Transformers:
     runtime = "transformers"
     libraries: tuple[str, ...] = ()
     loads: tuple[ModelKind, ...] = ("folder",)
+
+    def gpus(self, place: Place) -> GpuUse:
+        return "can"
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         return folder_fault(request, head)

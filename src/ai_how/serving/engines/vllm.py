@@ -7,7 +7,7 @@ protects what is under /v1 and nothing else (its own page on security says so), 
 from __future__ import annotations
 
 from ai_how.serving.engines.guard import GUARD_FILES, GUARD_SECRET, guarded
-from ai_how.serving.engines.model import Launch, LoadPage, ModelKind, Readiness, ServeRequest
+from ai_how.serving.engines.model import GpuUse, Launch, LoadPage, ModelKind, Readiness, ServeRequest
 from ai_how.serving.engines.place import Place
 from ai_how.serving.engines.transformers import folder_fault
 
@@ -21,6 +21,9 @@ class Vllm:
     runtime = None
     libraries: tuple[str, ...] = ()
     loads: tuple[ModelKind, ...] = ("folder",)
+
+    def gpus(self, place: Place) -> GpuUse:
+        return "needs"
 
     def fault(self, request: ServeRequest, head: bytes) -> str | None:
         return folder_fault(request, head)

@@ -75,7 +75,10 @@ class Considered:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a replica needs, and the smallest that has it (None: nothing has)."""
+    """What a replica needs, and the smallest that has it (None: nothing has).
+
+    ``partition`` is the one to name where Slurm's default one does not have it.
+    """
 
     model: str
     shape: Shape
@@ -86,6 +89,7 @@ class Fit:
     chosen: Considered | None
     remarks: tuple[str, ...] = ()
     engine: str = "llama.cpp"
+    partition: str | None = None
 
     @property
     def devices(self) -> int:
@@ -108,6 +112,7 @@ class Fit:
             "context": self.context,
             "slots": self.slots,
             "bytes": asdict(self.need) | {"total": self.need.total},
+            "partition": self.partition,
             "chosen": entry(self.chosen) if self.chosen else None,
             "considered": [entry(one) for one in self.considered],
             "remarks": list(self.remarks),

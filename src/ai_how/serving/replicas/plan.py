@@ -144,11 +144,12 @@ def stale(records: Iterable[EndpointRecord], jobs: Mapping[int, JobFacts]) -> tu
 def memory_for(size: int, needed: Need | None) -> str:
     """The memory to ask of Slurm for a model whose file has ``size`` bytes.
 
-    512 MiB for the engine and its libraries, and what the model needs with a tenth on top; where its file does not tell
-    that, the weights and a quarter for the context.
+    512 MiB for the engine and its libraries, more where PyTorch is among them, and what the model needs with a tenth on
+    top; where its file does not tell that, the weights and a quarter for the context.
     """
     told = (needed.weights + needed.cache + needed.compute) * 1.1 if needed else size * 1.25
-    return f"{512 + math.ceil(told / 2**20)}M"
+    libraries = 512 + (max(0, needed.runtime - 200_000_000) // 2**20 if needed else 0)
+    return f"{libraries + math.ceil(told / 2**20)}M"
 
 
 def select(replicas: Iterable[ReplicaWanted], target: str) -> tuple[ReplicaWanted, ...]:
