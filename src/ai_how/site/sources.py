@@ -96,6 +96,8 @@ def _of_hub(site: Site, source: OnHub, engine: Engine, progress: Progress) -> Br
 def _of_site(
     site: Site, reference: str, source: AtPath | Registered, engine: Engine, progress: Progress
 ) -> Brought:
+    if "gguf" in engine.loads and isinstance(source, AtPath) and source.path.is_file():
+        return Brought(source.path.stem, source.path.resolve())
     if "gguf" in engine.loads:
         found = work.gguf(site, reference, progress)
         return Brought(found.name, found.path, found.version)
