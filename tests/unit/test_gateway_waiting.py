@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ollama
+import openai
 import pytest
 from gateway_site import HEAD, STREAM, Engine, Site, chat, chunk, word
 
@@ -112,6 +114,35 @@ def test_streams_get_signs_of_life_while_they_wait(site: Site) -> None:
     # every line is JSON by itself, as Ollama's client reads it
     lines = [json.loads(line) for line in ollama.splitlines()]
     assert ollama.startswith("  ") and [line["done"] for line in lines] == [False, False, True]
+
+
+def test_unmodified_clients_wait_as_they_are(site: Site) -> None:
+    """What is sent while they wait is nothing to OpenAI's client and nothing to Ollama's."""
+
+    def by_openai(url: str) -> list[str]:
+        web = httpx.Client(trust_env=False)
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key=site.token, max_retries=0, http_client=web)
+        stream = client.chat.completions.create(**chat(stream=True))
+        return [chunk.choices[0].delta.content or "" for chunk in stream]
+
+    def by_ollama(url: str) -> list[str]:
+        client = ollama.Client(url, headers={"authorization": f"Bearer {site.token}"}, trust_env=False)
+        return [part.message.content or "" for part in client.chat("tiny", chat()["messages"], stream=True)]
+
+    async def scene() -> list[list[str]]:
+        site.route(state="starting")
+        async with site.opened(keep_alive=0.02) as client:
+            asking = [
+                asyncio.create_task(asyncio.to_thread(ask, str(client.base_url).rstrip("/")))
+                for ask in (by_openai, by_ollama)
+            ]
+            await site.heard(waits(2))
+            await asyncio.sleep(0.1)
+            await site.engine("a")
+            site.route("tiny", "a")
+            return list(await asyncio.gather(*asking))
+
+    assert asyncio.run(scene()) == [["one", "two"], ["one", "two", ""]]
 
 
 @pytest.mark.parametrize("path", [CHAT, "/api/chat"])

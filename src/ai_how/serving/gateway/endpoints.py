@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,9 @@ log = logging.getLogger("ai_how.gateway")
 
 # File systems keep time in ticks: a change within this many seconds of another may not show in the folder's.
 _TICK = 0.05
+# Seconds from one reading to the next for each record but the first; and at most, while somebody waits for a record.
+_PAUSE = 0.001
+_SOONEST = 0.01
 
 Mark = tuple[int, int, int]
 
@@ -26,7 +30,9 @@ Mark = tuple[int, int, int]
 class EndpointSource(Protocol):
     """Where the gateway learns of replicas."""
 
-    def replicas(self) -> tuple[Replica, ...]: ...
+    def replicas(self, *, eager: bool = False) -> tuple[Replica, ...]:
+        """Every replica with a record; ``eager`` where somebody waits for one."""
+        ...
 
 
 class EndpointFolder:
@@ -41,17 +47,27 @@ class EndpointFolder:
         self._folder = folder
         self._clock = clock
         self._changed = -1
+        self._next = self._soonest = 0.0
         self._found: tuple[Replica, ...] = ()
         self._known: dict[str, tuple[Mark, Replica | None]] = {}
 
-    def replicas(self) -> tuple[Replica, ...]:
-        """Every replica with a record, ready or not. A folder that is not there yet holds none."""
+    def replicas(self, *, eager: bool = False) -> tuple[Replica, ...]:
+        """Every replica with a record, ready or not. A folder that is not there yet holds none.
+
+        The more there are, the less often is looked: their heartbeats alone change the folder many times a second.
+        """
+        now = time.perf_counter()
+        if now < (self._soonest if eager else self._next):
+            return self._found
         try:
             changed = os.stat(self._folder).st_mtime_ns
             if changed != self._changed:
                 settled = abs(self._clock.now() - changed / 1e9) > _TICK
                 self._found = self._read()
                 self._changed = changed if settled else -1
+                others = max(len(self._known) - 1, 0)
+                self._next = now + others * _PAUSE
+                self._soonest = now + min(others * _PAUSE, _SOONEST)
         except FileNotFoundError:
             return ()
         return self._found

@@ -90,16 +90,28 @@ class Directory:
         self._workers = workers
         self._replicas: tuple[Replica, ...] | None = None
         self._routes: Routes | None = None
+        #: A replica stands in the routes of which no record has been seen yet.
+        self._missing = False
         self._models: dict[str, Served] = {}
         self.seats: dict[str, Seat] = {}
 
     def models(self) -> Mapping[str, Served]:
         """The models by name. The same object comes back while nothing has changed."""
-        replicas, routes = self._endpoints.replicas(), self._source.routes()
+        routes = self._source.routes()
+        replicas = self._endpoints.replicas(eager=self._missing)
         if replicas is not self._replicas or routes is not self._routes:
-            self._replicas, self._routes = replicas, routes
-            self._models = join(routes, replicas, self.seats, self._workers)
+            self._join(routes, replicas)
+            if self._missing and (again := self._endpoints.replicas(eager=True)) is not replicas:
+                self._join(routes, again)
         return self._models
+
+    def _join(self, routes: Routes | None, replicas: tuple[Replica, ...]) -> None:
+        self._routes, self._replicas = routes, replicas
+        self._models = join(routes, replicas, self.seats, self._workers)
+        known = {replica.record.nonce for replica in replicas}
+        self._missing = routes is not None and any(
+            one.nonce not in known for model in routes.models for one in model.replicas
+        )
 
     def replicas(self) -> tuple[Replica, ...]:
         """Everybody who has a record, whatever the routes say."""
