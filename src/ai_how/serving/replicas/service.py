@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ai_how.errors import AiHowError, NotFound
+from ai_how.providers.local.render import SERVICE_MARK, SITE_MARK
 from ai_how.run import Clock, FileLock, LocalGate, LocalShare, Share, SystemClock
 from ai_how.serving.replicas.control import Replicas, SiteFolders
 from ai_how.serving.replicas.model import Submitter, Tunnels
@@ -146,6 +147,9 @@ class Ear:
 def serve(config: ReconcilerConfig, cluster: Cluster | None = None, clock: Clock | None = None) -> None:
     """Make passes until SIGTERM. Raises :class:`AiHowError` when it cannot begin, as when another one runs."""
     clock, folders = clock or SystemClock(), config.folders
+    # The marks by which the site knows its daemons. sbatch would hand them on to jobs, which are none.
+    for mark in (SITE_MARK, SERVICE_MARK):
+        os.environ.pop(mark, None)
     cluster = cluster or cluster_of(config)
     with FileLock(folders.state / "reconciler.lock", "reconciler"):
         ear = Ear(folders.demand)
