@@ -25,7 +25,7 @@ from ai_how.host import Folders
 from ai_how.providers.local.processes import mark_of
 from ai_how.providers.local.render import SERVICE_MARK, SITE_MARK
 from ai_how.services import Service, catalogue
-from ai_how.services.model import CommandProbe, HttpProbe, PortProbe, SocketProbe
+from ai_how.services.model import CommandProbe, HeartbeatProbe, HttpProbe, PortProbe, SocketProbe
 from ai_how.site import Site, open_site
 from ai_how.spec.template import laptop
 
@@ -65,6 +65,8 @@ def health(service: Service) -> str:
             return f"exec 3<>/dev/tcp/127.0.0.1/{port}"
         case SocketProbe(path):
             return f"test -S {shlex.quote(str(path))}"
+        case HeartbeatProbe(path, seconds):
+            return f"test -n \"$(find {shlex.quote(str(path))} -newermt '-{seconds:g} seconds')\""
 
 
 def write_plain(site: Site, folder: Path) -> None:

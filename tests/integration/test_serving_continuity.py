@@ -1,0 +1,144 @@
+"""A model stays served under steady load: its time limit, a drained node, an upgrade, a killed replica, sleep and wake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from live_site import LiveSite, until
+from steady import Steady
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
+from tiny_gguf import write_tiny_gguf  # noqa: E402
+
+SERVED = ("--name", "steady", "--context", "128", "--slots", "4")
+BURST = 200
+
+
+class Watch:
+    """The model's replicas as the reconciler shows them."""
+
+    def __init__(self, site: LiveSite) -> None:
+        self.site = site
+
+    def facts(self) -> Any:
+        return json.loads((self.site.root / "run" / "serving.json").read_text())
+
+    def replicas(self) -> list[dict[str, Any]]:
+        return [one for one in self.facts()["replicas"] if one["model"] == "steady"]
+
+    def ready(self) -> dict[int, dict[str, Any]]:
+        """Those in rotation, by job."""
+        return {one["job_id"]: one for one in self.replicas() if one["phase"] == "ready" and not one["draining"]}
+
+    def replaced(self, gone: set[int], count: int = 2, timeout: float = 60) -> None:
+        """Until so many are in rotation, and ``gone`` have ended."""
+        until(
+            lambda: len(self.ready()) == count and not gone & {one["job_id"] for one in self.replicas()},
+            lambda: f"{count} replicas without {gone}: {self.replicas()}",
+            timeout,
+        )
+
+    def state(self) -> str:
+        return next((str(one["state"]) for one in self.facts()["models"] if one["model"] == "steady"), "")
+
+
+@pytest.fixture(scope="module")
+def up(shared_site: LiveSite) -> Iterator[LiveSite]:
+    shared_site.write()
+    if not shared_site.is_up():
+        shared_site.run("up")
+    yield shared_site
+    if any(one["model"] == "steady" for one in shared_site.facts("ps")["models"]):
+        shared_site.run("stop", "steady", "--now")
+
+
+def test_no_request_fails_whatever_happens_to_the_replicas(up: LiveSite) -> None:
+    watch = Watch(up)
+    first, second = (str(write_tiny_gguf(up.folder / name)) for name in ("first.gguf", "second.gguf"))
+    # The shortest time limit that Slurm has; half of it is a replica's own.
+    up.run("serve", first, *SERVED, "--replicas", "2", "--time", "1")
+    base_url = f"http://127.0.0.1:{up.ports['gateway']}/v1"
+    token = up.shell("printenv", "OPENAI_API_KEY").strip()
+    with Steady(base_url, token, "steady", workers=3) as load:
+        watch.replaced(set(watch.ready()), timeout=75)
+        # Another version, with more time: all of it changes hands.
+        before = set(watch.ready())
+        up.run("serve", second, *SERVED, "--time", "20", "--upgrade")
+        watch.replaced(before)
+        facts = up.facts("ps")
+        assert [one["source"] for one in facts["models"] if one["model"] == "steady"] == [second]
+        node = next(iter(watch.ready().values()))["node"]
+        there = {job for job, one in watch.ready().items() if one["node"] == node}
+        up.shell("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=maintenance")
+        try:
+            watch.replaced(there)
+            assert node not in {one["node"] for one in watch.ready().values()}
+        finally:
+            up.shell("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    assert load.failures == [] and load.answered > 100
+    with Steady(base_url, token, "steady", workers=3, tokens=64) as load:
+        until(lambda: load.answered > 5, "answers")
+        job, one = next(iter(watch.ready().items()))
+        for pid, words in up.processes().items():
+            if f"replicas/{one['nonce']}/" in words:
+                os.kill(pid, signal.SIGKILL)
+        watch.replaced({job})
+    # What had begun on it may fail; what had not is asked elsewhere.
+    assert load.unbegun == [] and len(load.failures) <= 3
+
+
+def test_the_reconciler_may_be_killed_at_any_time(up: LiveSite) -> None:
+    watch = Watch(up)
+    before = set(watch.ready())
+    assert len(before) == 2
+    os.kill(up.daemons()["reconciler"], signal.SIGKILL)
+    at = watch.facts()["at"]
+    until(lambda: watch.facts()["at"] > at and len(watch.ready()) == 2, "the replicas, seen by another one")
+    assert set(watch.ready()) == before
+    up.must_be_up()
+
+
+def test_it_goes_back_to_the_version_before(up: LiveSite) -> None:
+    facts = up.facts("serve", "steady", "--rollback")
+    assert facts["source"].endswith("first.gguf") and facts["phase"] == "ready"
+    models = {one["model"]: one for one in up.facts("ps")["models"]}
+    assert models["steady"]["source"].endswith("first.gguf") and models["steady"]["previous"].endswith("second.gguf")
+    up.run("stop", "steady", "--now")
+    until(lambda: Watch(up).replicas() == [], "no replica is left")
+
+
+def test_many_requests_wake_a_sleeping_model_once(up: LiveSite) -> None:
+    watch = Watch(up)
+    model = str(write_tiny_gguf(up.folder / "first.gguf"))
+    woken = up.facts("serve", model, *SERVED, "--time", "20", "--min", "0", "--idle", "2s")["job_id"]
+    until(lambda: watch.state() == "asleep" and watch.replicas() == [], "it sleeps")
+    base_url = f"http://127.0.0.1:{up.ports['gateway']}/v1"
+    headers = {"authorization": f"Bearer {up.shell('printenv', 'OPENAI_API_KEY').strip()}"}
+    body = {"model": "steady", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+    answers: list[int] = []
+    limits = httpx.Limits(max_connections=BURST)
+    with httpx.Client(trust_env=False, timeout=120, headers=headers, limits=limits) as client:
+
+        def ask() -> None:
+            answers.append(client.post(f"{base_url}/chat/completions", json=body).status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(BURST)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == [200] * BURST
+    lines = up.shell("squeue", "--noheader", "--states=all", "--format=%i %j").splitlines()
+    served = [int(line.split()[0]) for line in lines if line.split()[1] == "serve-steady"]
+    assert len([job for job in served if job > woken]) == 1
+    up.run("stop", "steady")
+    until(lambda: watch.replicas() == [], "no replica is left")
