@@ -1,4 +1,4 @@
-"""A model stays served under steady load: its time limit, a drained node, an upgrade, a killed replica, sleep and wake."""
+"""A model stays served under steady load: time limit, drained node, upgrade, killed replica, sleep and wake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from live_site import LiveSite, until
 from steady import Steady
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
-from tiny_gguf import write_tiny_gguf  # noqa: E402
+from tiny_gguf import write_tiny_gguf
 
 SERVED = ("--name", "steady", "--context", "128", "--slots", "4")
 BURST = 200

@@ -115,7 +115,7 @@ def test_every_yaml_block_parses(where: str, text: str) -> None:
         parse_bench(text, where)
     elif "version" in facts:
         (parse_recipe if "kind" in facts else parse)(text, where)
-    elif set(facts) & {"clusters", "global", "metadata", "security"}:
+    elif set(facts) & {"clusters", "global", "metadata", "security", "serving"}:
         parse(yaml.safe_dump(merged(yaml.safe_load(laptop()), facts)), where)
     else:
         parse_recipe(yaml.safe_dump(merged(RECIPE, facts | {"resources": {"time_limit": "12:00:00"}})), where)
