@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(raw)
         name = POSTS.get(self.path, "missing")
         if name == "slow":
-            self.slowly(body["pieces"], body.get("seconds", 0.05))
+            self.slowly(body["pieces"], body.get("told"))
             return
         if name == "chat" and any("content" not in message for message in body["messages"]):
             name = "bad"
@@ -61,26 +61,25 @@ class Handler(BaseHTTPRequestHandler):
             name = "stream"
         self.replay(name)
 
-    def slowly(self, pieces: int, seconds: float) -> None:
-        """A stream in chunks, one after another; what became of it stands in a file."""
+    def slowly(self, pieces: int, told: str | None) -> None:
+        """A stream in chunks, one after another; what became of it stands in the file ``told``."""
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        told = Path(os.environ["FAKE_TOLD"]) if "FAKE_TOLD" in os.environ else None
         try:
             for piece in range(pieces):
                 text = f"data: {piece} {time.time()}\n\n".encode()
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
                 self.wfile.flush()
-                time.sleep(seconds)
+                time.sleep(0.05)
             self.wfile.write(b"0\r\n\r\n")
             ended = "whole"
         except OSError:
             ended = f"broken after {piece}"
             self.close_connection = True
         if told:
-            told.write_text(ended)
+            Path(told).write_text(ended)
 
     def replay(self, name: str) -> None:
         if (

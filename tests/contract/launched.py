@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +80,8 @@ def start(
     timeout: float = 60,
     context: int = 256,
     linger: float = 0.3,
-    env: Mapping[str, str] | None = None,
     user: int | None = None,
+    listen: render.Listen = "loopback",
 ) -> Running:
     launch = engine.launch(ServeRequest(model="tiny", path=model, context=context, slots=1), place)
     folder = site / "replica"
@@ -96,6 +95,7 @@ def start(
         nonce=NONCE,
         endpoints=site / "endpoints",
         engine_log=str(site / "engine-{job_id}.log"),
+        listen=listen,
     )
     facts = json.loads(text) | {"heartbeat": 0.2, "linger": linger, "grace": 5.0}
     facts["readiness"]["timeout"] = timeout
@@ -107,7 +107,7 @@ def start(
         [place.python, "-I", str(folder / render.LAUNCHER), str(folder / "launch.json")],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "SLURM_JOB_ID": "42", **(env or {})},
+        env={**os.environ, "SLURM_JOB_ID": "42"},
         user=user,
     )
     return Running(process, site)

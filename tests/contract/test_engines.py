@@ -209,7 +209,7 @@ class LifeContract(EngineContract):
     def test_an_engine_that_serves_something_else_is_never_ready(
         self, place: Place, model: Path, tmp_path: Path
     ) -> None:
-        running = start(self.engine, place, model, tmp_path, expect="another", timeout=2)
+        running = start(self.engine, place, model, tmp_path, expect="another", timeout=1.2)
         said = running.process.communicate(timeout=60)[1]
         assert running.process.returncode == replica_launcher.NEVER_READY
         assert "the engine serves tiny" in said or "another" in said

@@ -18,7 +18,7 @@ from launched import Running, start
 from programs import fake_place, write_ollama_store
 from tiny_folder import write_tiny_folder
 
-from ai_how.serving import replica_guard
+from ai_how.serving import replica_guard, replica_launcher
 from ai_how.serving.engines import Ollama, Vllm
 
 
@@ -34,8 +34,7 @@ def until(true: object, seconds: float = 10) -> None:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("guard")
     model = write_ollama_store(folder / "store")
-    told = {"FAKE_TOLD": str(folder / "told")}
-    running = start(Ollama(), fake_place(folder / "place", "ollama"), model, folder / "site", env=told)
+    running = start(Ollama(), fake_place(folder / "place", "ollama"), model, folder / "site")
     running.record()
     yield running
     status, said = running.end()
@@ -153,8 +152,8 @@ def test_a_stream_is_not_held_back(guarded: Running) -> None:
 
 def test_when_the_client_goes_so_does_the_engines_connection(guarded: Running) -> None:
     told = guarded.site.parent / "told"
-    told.unlink(missing_ok=True)
-    with guarded.client() as client, client.stream("POST", "/slow", json={"pieces": 1000}) as answer:
+    asked = {"pieces": 1000, "told": str(told)}
+    with guarded.client() as client, client.stream("POST", "/slow", json=asked) as answer:
         next(answer.iter_lines())
     until(told.exists)
     assert told.read_text().startswith("broken after ")
@@ -205,6 +204,18 @@ def test_replicas_on_one_node_have_ports_and_secrets_of_their_own(tmp_path: Path
         for secret in secrets[1:]:
             assert client.get(url, headers={"authorization": f"Bearer {secret}"}).status_code == 401
     assert [one.end()[0] for one in together] == [0] * 4
+
+
+def test_on_a_cluster_of_machines_it_listens_on_the_nodes_interface(tmp_path: Path) -> None:
+    model = write_ollama_store(tmp_path / "store")
+    place = fake_place(tmp_path / "place", "ollama")
+    running = start(Ollama(), place, model, tmp_path / "site", listen="node")
+    assert running.record().host == replica_launcher.listen_address("node")
+    with running.client() as client:
+        assert client.get("/v1/models").status_code == 200
+    with running.client(secret="") as client:
+        assert client.get("/v1/models").status_code == 401
+    assert running.end()[0] == 0
 
 
 def test_a_strangers_server_on_the_port_is_not_the_engine() -> None:

@@ -56,3 +56,14 @@ def test_no_value_becomes_a_second_option(memory: str) -> None:
             place=PLACE,
             resources=ReplicaResources(memory=memory),
         )
+
+
+def test_modules_are_loaded_before_the_launcher_runs() -> None:
+    place = Place("python3", "folder", "/opt/vllm", ("cuda/12.4", "odd name"))
+    script = batch_script(
+        name="serve-tiny", folder=Path("/srv"), log="/srv/%j.log", place=place, resources=ReplicaResources()
+    )
+    lines = script.splitlines()
+    loads = [line for line in lines if line.startswith("module load ")]
+    assert loads == ["module load cuda/12.4", "module load 'odd name'"]
+    assert lines.index(loads[-1]) < next(at for at, line in enumerate(lines) if "python3 -I /srv/" in line)

@@ -65,17 +65,30 @@ def free_port(address: str) -> int:
 
 
 def listen_address(listen: str) -> str:
-    """The address to listen on: loopback, or that of the node's interface, as other machines resolve its name."""
+    """The address to listen on: loopback, or that of the interface by which the cluster's other machines come.
+
+    Many machines know their own name as a loopback address: then it is the interface that leads to where the job was
+    submitted. On a cluster whose nodes are all one machine there is nothing but loopback.
+    """
     if listen == "loopback":
         return "127.0.0.1"
-    for name in (os.environ.get("SLURMD_NODENAME", ""), socket.gethostname()):
-        try:
-            found = [entry[4][0] for entry in socket.getaddrinfo(name, None, socket.AF_INET)] if name else []
-        except OSError:
-            continue
-        if found:
-            return str(found[0])
-    raise NotStarted("this node's own address cannot be found out by its name")
+    found = [
+        address
+        for name in (os.environ.get("SLURMD_NODENAME", ""), socket.gethostname())
+        for address in addresses(name)
+    ]
+    for submitted in addresses(os.environ.get("SLURM_SUBMIT_HOST", "")):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((submitted, 9))  # sends nothing
+            found.append(str(probe.getsockname()[0]))
+    return next((one for one in found if not one.startswith("127.")), "127.0.0.1")
+
+
+def addresses(name: str) -> list[str]:
+    try:
+        return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET)] if name else []
+    except OSError:
+        return []
 
 
 def read_load(text: str, page: Mapping[str, Any]) -> dict[str, Any]:

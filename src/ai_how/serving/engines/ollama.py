@@ -54,6 +54,7 @@ class Ollama:
         store = request.path.parents[4]
         argv = place.command(
             "ollama", ("serve",), binds=("{folder}", str(store)), variables=tuple(environment),
+            home="{folder}",
             gpu=request.devices > 0,
         )  # fmt: skip
         overlay = ("{python}", "-I", f"{{folder}}/{_OVERLAY.name}", "--manifest", str(request.path))

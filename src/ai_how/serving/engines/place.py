@@ -50,11 +50,13 @@ class Place:
         binds: Iterable[str] = (),
         variables: Iterable[str] = (),
         gpu: bool = False,
+        home: str | None = None,
     ) -> tuple[str, ...]:
         """The argument list that runs the program ``name`` of the engine.
 
         An image sees the folders ``binds``, each at its own path, and the environment ``variables`` (names alone:
-        their values are in no argument list). Its network is the node's.
+        their values are in no argument list); ``home`` is its home, where it must not be the user's. Its network is the
+        node's.
         """
         if self.kind == "folder":
             return (self.program(name), *words)
@@ -62,12 +64,16 @@ class Place:
         folders = tuple(dict.fromkeys(binds))
         if self.kind == "apptainer":
             shown = [word for folder in folders for word in ("--bind", folder)]
-            return ("apptainer", "exec", *(["--nv"] if gpu else []), *shown, image, name, *words)
+            how = [*(["--nv"] if gpu else []), *(["--home", home] if home else [])]
+            return ("apptainer", "exec", *how, *shown, image, name, *words)
         shown = [word for folder in folders for word in ("--volume", f"{folder}:{folder}")]
-        named = [word for variable in sorted(set(variables)) for word in ("--env", variable)]
+        told = {*variables, *(["CUDA_VISIBLE_DEVICES"] if gpu else [])}
+        named = [word for variable in sorted(told) for word in ("--env", variable)]
         devices = ["--device", "nvidia.com/gpu=all"] if gpu else []
-        # The process of podman is what the launcher watches: the container ends with it.
-        kept = ["--rm", "--init", "--network=host", "--userns=keep-id", "--security-opt=label=disable"]
+        # Podman's process is what the launcher watches. Without control groups of its own the container stays in the
+        # job's, and ends with the job whatever happens.
+        kept = ["--rm", "--init", "--network=host", "--userns=keep-id", "--cgroups=disabled",
+                "--security-opt=label=disable"]  # fmt: skip
         return ("podman", "run", *kept, *devices, *shown, *named, "--entrypoint", name, image, *words)
 
 
