@@ -4,9 +4,9 @@
 instant are compared with those that follow from the server's manner, at 100, 1,000 and 5,000 requests a second; the
 same server under a closed loop shows what such a tool does not see. ``capacity``: the most requests a second on one
 core beside wrk against the same nginx on the other, the lag at 1,000 a second, and server-sent events a second.
-``gate``: how often the comparison of two servers is right, where they are the same and where one is a tenth slower.
+The gate has a program of its own, ``gate.py``.
 
-``python benchmarks/load.py [percentiles] [capacity] [gate] [--periods N] [--rounds N] [--json]``. nginx and wrk must be
+``python benchmarks/load.py [percentiles] [capacity] [--periods N] [--json]``. nginx and wrk must be
 on PATH for the rows that name them (Debian: wrk, nginx-light); nothing is started for good.
 """
 
@@ -35,7 +35,6 @@ from ai_how.bench.exchange import ChatExchange, Exchange
 from ai_how.bench.histogram import Histogram
 from ai_how.bench.priority import first_in_line
 from ai_how.bench.reference import Manner
-from ai_how.bench.statistics import Better, compare
 from ai_how.bench.targets.openai import chat_body
 from ai_how.bench.targets.web import http_request
 from ai_how.bench.work import Address, Taken, Work
@@ -43,7 +42,6 @@ from ai_how.run import Command, LocalGate, wait_until
 from ai_how.spec.bench import Prompts
 
 SHARES = (0.5, 0.75, 0.9, 0.99)
-BETTER: dict[str, Better] = {"p50": "lower", "p90": "lower"}
 #: Share by which a measured percentile may be off.
 BOUND = 0.02
 #: Requests a second, and the length of the manner's times: the backlog of a stall needs a connection each.
@@ -180,41 +178,6 @@ def wrk(address: Address, core: int, seconds: float) -> float:
     return float(found[1])
 
 
-# --- gate ---------------------------------------------------------------------------------------------
-
-
-def gate(rounds: int) -> dict[str, int]:
-    """How often the comparison is right: the same server against itself, and against one a tenth slower.
-
-    In each round five short runs of each of the three take turns. Counted are the rounds in which p50 or p90 was called
-    changed: of the first pair wrongly, of the second rightly.
-    """
-    service, runs = 0.02, 5
-    found = {"rounds": rounds, "called a change without one": 0, "slowdown of a tenth found": 0}
-    with (
-        first_in_line(),
-        reference_server(LocalGate(), f"--service={service}") as usual,
-        reference_server(LocalGate(), f"--service={1.1 * service}") as slower,
-    ):
-        for _ in range(rounds):
-            sides: list[dict[str, list[float]]] = [{"p50": [], "p90": []} for _ in range(3)]
-            for _ in range(runs):
-                for side, address in zip(sides, (usual, usual, slower), strict=True):
-                    times = percentiles(uvloop.run(brief(address)), lambda one: one.done - one.due)
-                    side["p50"].append(times[0.5])
-                    side["p90"].append(times[0.9])
-            before, same, slow = sides
-            found["called a change without one"] += any(one.found for one in compare(before, same, BETTER))
-            found["slowdown of a tenth found"] += any(
-                one.worse_by(0.0) for one in compare(before, slow, BETTER)
-            )
-    return found
-
-
-async def brief(address: Address) -> Taken:
-    return await Drive(plain(address, 16)).open(schedule.constant(100, 0.6))
-
-
 # --- what is said -------------------------------------------------------------------------------------
 
 
@@ -232,8 +195,7 @@ def table(found: Sequence[Agreement]) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", nargs="*", metavar="percentiles|capacity|gate")
-    parser.add_argument("--rounds", type=int, default=20, help="of the gate")
+    parser.add_argument("what", nargs="*", metavar="percentiles|capacity")
     parser.add_argument("--periods", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--json", action="store_true")
@@ -252,11 +214,6 @@ def main() -> int:
             facts["capacity"] = capacity(args.seconds)
         if not args.json:
             print(json.dumps(facts["capacity"], indent=2))
-    if not args.what or "gate" in args.what:
-        facts["gate"] = gate(args.rounds)
-        met = met and facts["gate"]["called a change without one"] <= 0.05 * args.rounds
-        if not args.json:
-            print(json.dumps(facts["gate"], indent=2))
     if args.json:
         print(json.dumps(facts, indent=2))
     return 0 if met else 1

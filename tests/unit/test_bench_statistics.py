@@ -114,3 +114,31 @@ def test_what_would_be_found_shrinks_with_the_runs() -> None:
     few, many = (detectable(runs(1, n)["p50"], runs(2, n)["p50"]) for n in (4, 40))
     assert few is not None and many is not None and many < few < 0.2
     assert detectable([1.0], [1.0]) is None
+
+
+def drifting(seed: int, count: int, factor: float) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Two sides measured in turns while the machine gets slower by a third over the hour."""
+    chance = random.Random(seed)
+    sides: tuple[dict[str, list[float]], dict[str, list[float]]] = ({"p50": []}, {"p50": []})
+    for index in range(count):
+        level = 50 * (1 + index / count / 3)
+        for side, times in zip(sides, (1.0, factor), strict=True):
+            side["p50"].append(times * level * chance.gauss(1, 0.01))
+    return sides
+
+
+def test_runs_in_turns_show_a_change_that_a_drift_would_hide() -> None:
+    found = hidden = wrong = 0
+    for seed in range(40):
+        before, after = drifting(seed, 8, 1.05)
+        found += compare(before, after, {"p50": "lower"}, in_turns=True)[0].found
+        if seed < 6:
+            hidden += not compare(before, after, {"p50": "lower"})[0].found
+        before, after = drifting(1000 + seed, 8, 1.0)
+        wrong += compare(before, after, {"p50": "lower"}, in_turns=True)[0].found
+    assert found == 40 and hidden == 6 and wrong <= 5
+
+
+def test_fewer_pairs_than_can_show_anything_are_compared_as_any_runs() -> None:
+    before, after = drifting(1, 5, 1.0)
+    assert compare(before, after, {"p50": "lower"}, in_turns=True) == compare(before, after, {"p50": "lower"})

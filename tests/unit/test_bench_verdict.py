@@ -10,8 +10,10 @@ import pytest
 from ai_how.bench.compare import compared
 from ai_how.bench.exchange import Exchange
 from ai_how.bench.figures import figures, keeps, record
+from ai_how.bench.histogram import Histogram
 from ai_how.bench.interfaces import Measured
-from ai_how.bench.model import Calibration, Result, RunRecord
+from ai_how.bench.model import Calibration, Result, RunRecord, Value
+from ai_how.bench.verdict import checks, drift, reasons_of_figure
 from ai_how.errors import CouldNotTell, NotFound
 from ai_how.spec.bench import BenchRecipe, Objective, parse_bench
 
@@ -167,3 +169,48 @@ def test_what_cannot_be_compared_is_not() -> None:
 def test_a_result_reads_back_as_it_was() -> None:
     made = result()
     assert Result.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_clock_that_goes_back_is_a_failed_request_and_no_latency() -> None:
+    found = exchanges(1)
+    for one in found[:30]:
+        one.done = one.sent - 0.01
+    made = record(recipe(), 1, 0.0, taken(found))
+    assert made.errors == {"the clock went back": 30} and made.good == 1970
+    assert any("1.5% of the requests failed" in reason for reason in reasons(made))
+
+
+def test_a_machine_that_changed_between_runs_is_told() -> None:
+    times = (1.0, 1.05, 1.4)
+    runs = [run(index).model_copy(update={"yardstick_ms": time}) for index, time in enumerate(times)]
+    assert "took 1.0 ms before one run and 1.4 ms before another" in drift(runs)[0]
+    assert not any(figure.ok for figure in figures(recipe(), runs))
+    assert drift(runs[:2]) == ()
+
+
+def test_two_counts_of_tokens_that_disagree_fail_what_counts_tokens() -> None:
+    off = run().model_copy(update={"tokens_agree": 0.9, "tokens_known": 1.0})
+    assert reasons_of_figure("tokens", None, 100, [off]) == (
+        "the model's own tokenizer counts 90.0% of the tokens that the server tells",
+    )
+    assert reasons_of_figure("latency", 0.5, 100, [off]) == ()
+
+
+def test_every_check_is_told_whether_it_passed_or_not() -> None:
+    found = {check.name: check for check in checks(recipe(), run())}
+    assert found["headroom"].told == "100.0 times the load" and not found["headroom"].reason
+    assert found["lag"].told == "0.10 ms at p99" and found["errors"].told == "none"
+    assert found["steady state"].told and not found["cache"].told
+
+
+def test_a_program_with_a_load_of_its_own_says_what_there_is_against_it() -> None:
+    own = Measured(
+        seconds=5.0, sent=10, good=10, histograms={"read": Histogram([1_000_000] * 2000)},
+        values={"bandwidth": Value(value=5e8, unit="B/s")}, cache="warm", reasons=("the page cache answered",),
+    )  # fmt: skip
+    made = [record(recipe(), number, 0.0, own) for number in (1, 2, 3)]
+    found = {figure.name: figure for figure in figures(recipe(), made)}
+    assert found["bandwidth"].value == 5e8 and found["read.p50"].value == pytest.approx(1.0, rel=0.01)
+    assert found["read.p50"].reasons[0] == "run 1: the page cache answered"
+    clean = [one.model_copy(update={"reasons": ()}) for one in made]
+    assert all(figure.ok for figure in figures(recipe(), clean) if figure.name in ("bandwidth", "read.p50"))

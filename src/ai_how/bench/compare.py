@@ -17,7 +17,7 @@ _OF_CLOSED = ("throughput", "tokens")
 #: Keys of the recipe that may differ: they name what is compared, or how often.
 _FREE = ("name", "description", "repetitions", "target.url", "target.model", "target.token_variable")
 #: Facts of the environment that explain a difference.
-_FACTS = ("machine", "processor", "cores", "kernel", "governor", "python")
+_FACTS = ("machine", "processor", "cores", "kernel", "governor", "python", "gpus", "driver", "image")
 
 Outcome = Literal["no change", "changed", "worse"]
 

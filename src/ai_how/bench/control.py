@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ai_how import __version__
-from ai_how.bench.calibrate import BeyondGenerator
+from ai_how.bench.calibrate import BeyondGenerator, refuse_beyond
 from ai_how.bench.environment import capture, yardstick
 from ai_how.bench.figures import figures, record
 from ai_how.bench.interfaces import Client, Log, Measured, Monitor, Place, Service, Target
@@ -92,6 +92,7 @@ class Bench:
         self._runs: list[RunRecord] = []
         self._saturation: list[Saturation] = []
         self._clients: dict[str, tuple[Client, Calibration | None]] = {}
+        self._probed: dict[str, Calibration] = {}
         self._facts: dict[str, Any] = {}
         self._environment: dict[str, Any] = {}
         self._partial: str | None = None
@@ -173,9 +174,19 @@ class Bench:
 
     def _once(self, number: int, one: Spot, purpose: str = "run") -> RunRecord | None:
         """Run one spot once, and keep it. None when the target took no connection."""
-        client, calibration = self._client(one)
-        clock, heard = self._place.clock, self._heard
         words = f"run {number} of {self._recipe.repetitions}" + (f", {one.words}" if one.words else "")
+        try:
+            return self._ran(words, number, one, purpose)
+        except AiHowError as error:
+            # Before anything was measured it is an error; afterwards what was measured is worth more than that.
+            if not self._runs or (isinstance(error, BeyondGenerator) and self._recipe.search is not None):
+                raise
+            self._partial = f"{words} could not be measured: {error.message}"
+            return None
+
+    def _ran(self, words: str, number: int, one: Spot, purpose: str) -> RunRecord | None:
+        client, calibration = self._client(one, purpose)
+        clock, heard = self._place.clock, self._heard
         took, started = yardstick(clock), clock.now()
         if self._monitor is not None:
             self._monitor.start()
@@ -201,27 +212,37 @@ class Bench:
             self._log.keep(self._kept(self._partial or "it had not come to its end"))
         return made
 
-    def _client(self, one: Spot) -> tuple[Client, Calibration | None]:
-        """The spot's client, calibrated when it is first asked for."""
-        known = self._clients.get(one.words)
+    def _client(self, one: Spot, purpose: str) -> tuple[Client, Calibration | None]:
+        """The spot's client, calibrated when it is first asked for; probes of a search share one calibration."""
+        name = one.words + (" probe" if purpose == "probe" else "")
+        known = self._clients.get(name)
         if known is None:
             client = self._target.client(one.recipe, one.place)
             try:
-                calibration = client.calibrate()
+                calibration = self._calibrated(client, one, purpose)
             except AiHowError:
                 client.close()
                 raise
-            self._told(calibration)
-            known = self._clients[one.words] = client, calibration
+            known = self._clients[name] = client, calibration
         return known
 
-    def _told(self, calibration: Calibration | None) -> None:
+    def _calibrated(self, client: Client, one: Spot, purpose: str) -> Calibration | None:
+        before = self._probed.get(one.side)
+        if purpose == "probe" and before is not None:
+            refuse_beyond(one.recipe, before.ceiling)
+            return before
+        calibration = client.calibrate()
         if calibration is not None:
-            late = calibration.lag_p99_ms
-            self._say(
-                f"the generator can do {calibration.ceiling:,.0f} requests a second here"
-                + (f", and sends them up to {late:.2f} ms late (p99)" if late is not None else "")
-            )
+            self._probed.setdefault(one.side, calibration)
+            self._told(calibration)
+        return calibration
+
+    def _told(self, calibration: Calibration) -> None:
+        late = calibration.lag_p99_ms
+        self._say(
+            f"the generator can do {calibration.ceiling:,.0f} requests a second here"
+            + (f", and sends them up to {late:.2f} ms late (p99)" if late is not None else "")
+        )
 
     def _close(self) -> None:
         for client, _ in self._clients.values():

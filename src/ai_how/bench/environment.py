@@ -15,7 +15,15 @@ from ai_how.run import Clock, Command, Gate
 
 _PACKAGES = ("ai-how", "uvloop", "pydantic", "httpx")
 #: What Slurm tells a job of itself.
-_SLURM = ("SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_CLUSTER_NAME", "SLURM_JOB_PARTITION")
+_SLURM = (
+    "SLURM_JOB_ID",
+    "SLURM_JOB_NODELIST",
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_PARTITION",
+    "SLURM_JOB_NUM_NODES",
+)
+#: Where container runtimes say which image this is.
+_IMAGES = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 
 
 def capture(gate: Gate) -> dict[str, Any]:
@@ -35,8 +43,39 @@ def capture(gate: Gate) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(gate),
+        **_devices(),
+        "image": _image(),
         "slurm": {name: os.environ[name] for name in _SLURM if name in os.environ} or None,
     }
+
+
+def _devices() -> dict[str, Any]:
+    """The GPUs and their driver, by NVML; nothing where there is none."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        names = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+        return {"gpus": names, "driver": _text(pynvml.nvmlSystemGetDriverVersion())}
+    except Exception:  # noqa: BLE001 - NVML's errors are classes of its own, and no GPU is no mistake
+        return {"gpus": [], "driver": None}
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _image() -> dict[str, str] | None:
+    """The container image that this runs in, with its digest; None outside of any."""
+    path = next((os.environ[name] for name in _IMAGES if os.environ.get(name)), None)
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            return {"path": path, "digest": f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"}
+    except OSError:
+        return {"path": path}
 
 
 def yardstick(clock: Clock) -> float:

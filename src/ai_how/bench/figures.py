@@ -19,6 +19,8 @@ from ai_how.spec.bench_load import Setting
 
 #: Histograms that percentiles are told of, in the order in which they are shown; others of a target's own come behind.
 LATENCIES = ("latency", "latency_sent", "first_token", "first_token_sent", "token", "gap")
+#: What a request failed by whose times are in no order: a clock that goes back measures nothing.
+BACKWARDS = "the clock went back"
 #: Histograms that are about the generator and no figures.
 _OURS = ("lag", "wait")
 
@@ -58,6 +60,9 @@ def _of_program(recipe: BenchRecipe, number: int, started: float, found: Measure
 
 def _of_requests(recipe: BenchRecipe, number: int, started: float, found: Measured) -> RunRecord:
     ordered = sorted(found.exchanges, key=lambda one: one.due)
+    for one in ordered:
+        if one.good and not one.due <= one.woke <= one.sent <= one.first <= one.done:
+            one.error = BACKWARDS
     good = [one for one in ordered if one.good]
     steady = judge([one.done - one.due for one in good])
     cut = steady.cut if recipe.warmup == "test" else 0

@@ -67,7 +67,7 @@ class Shard:
         await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
         )
-        self._say({"hello": os.uname().nodename})
+        self._say({"hello": os.environ.get("SLURMD_NODENAME") or os.uname().nodename})
         while line := await reader.readline():
             at = time.monotonic()
             facts = json.loads(line)

@@ -137,12 +137,11 @@ def _run(args: argparse.Namespace) -> int:
             monitor.close()
     result = log.of(result)
     keep(path, result)
-    if site is not None and not args.no_track:
-        _track(site, result, path)
-    return _end(args, result, path)
+    tracked = _track(site, result, path) if site is not None and not args.no_track else None
+    return _end(args, result, path, tracked)
 
 
-def _end(args: argparse.Namespace, result: Result, path: Path) -> int:
+def _end(args: argparse.Namespace, result: Result, path: Path, tracked: str | None) -> int:
     """Print the result, and say by the exit code how it is."""
     from ai_how.bench.compare import sides_compared
     from ai_how.bench.load import INTERRUPTED
@@ -153,7 +152,7 @@ def _end(args: argparse.Namespace, result: Result, path: Path) -> int:
         found = sides_compared(result, (), args.gate / 100)
     if args.json:
         more = {"comparison": told.comparison_of(found)} if found else {}
-        print_json(told.facts_of(result) | {"result": str(path)} | more)
+        print_json(told.facts_of(result) | {"result": str(path), "mlflow_run": tracked} | more)
     else:
         told.tell(result, args.all)
         if found is not None:
@@ -256,8 +255,8 @@ def keep(path: Path, result: Result) -> None:
         ) from error
 
 
-def _track(site: Site, result: Result, path: Path) -> None:
-    """Record it in the site's MLflow. A server that is down is said, and costs nothing of the result."""
+def _track(site: Site, result: Result, path: Path) -> str | None:
+    """Record it in the site's MLflow; the run's id. A server that is down is said, and costs nothing of the result."""
     from ai_how.bench.tracked import track
     from ai_how.client.tracking import Tracking
 
@@ -265,8 +264,9 @@ def _track(site: Site, result: Result, path: Path) -> None:
         run_id = track(Tracking(site.tracking_uri), result, path)
     except AiHowError as error:
         err.print(f"[yellow]warning:[/] not recorded in MLflow: {error.message}")
-    else:
-        err.print(f"recorded in MLflow as run {run_id}", style="dim", markup=False)
+        return None
+    err.print(f"recorded in MLflow as run {run_id}", style="dim", markup=False)
+    return run_id
 
 
 # --- report and export --------------------------------------------------------------------------------

@@ -1,0 +1,123 @@
+"""How often the regression gate is right: on real servers, by the code behind `ai-how bench run --gate`, and simulated.
+
+In each round a server is measured in turns with itself, and with one that is a tenth slower: two recipes with
+``against``, five runs a side. Counted are the rounds in which the first pair was called changed, which is wrong, and
+the second worse, which is right; rounds that the verdict left out (this machine was too busy) are counted too, and
+are neither. Simulated are many more comparisons of runs whose truth is known, under noise and under a drift.
+
+``python benchmarks/gate.py [--rounds 20] [--simulated 400] [--json]``. A round takes some twenty seconds. Ends with 1
+when a change was called without one more than once in twenty, or a slowdown of a tenth was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ai_how.bench.calibrate import reference_server
+from ai_how.bench.compare import sides_compared
+from ai_how.bench.control import Bench
+from ai_how.bench.interfaces import Place
+from ai_how.bench.statistics import Better, compare
+from ai_how.bench.work import Address
+from ai_how.errors import CouldNotTell
+from ai_how.run import LocalGate
+from ai_how.spec.bench import parse_bench
+
+#: Seconds that the usual server takes, and how much slower the other one is.
+SERVICE, SLOWER = 0.02, 1.1
+#: Runs a side, and the wrong alarms that are allowed.
+RUNS, ALLOWED = 5, 0.05
+BETTER: dict[str, Better] = {"p50": "lower", "p99": "lower"}
+RECIPE = """\
+version: "1.0"
+kind: bench
+name: gate
+target: {{url: "http://{one}"}}
+against: {{target.url: "http://{other}"}}
+load: {{arrivals: constant, rate: 200, seconds: 0.6, connections: 32}}
+repetitions: {runs}
+"""
+
+
+def outcome(one: Address, other: Address) -> str:
+    """``worse``, ``changed``, ``no change``, or ``left out`` where no figure could be trusted."""
+    recipe = parse_bench(RECIPE.format(one=one, other=other, runs=RUNS), "gate.yaml")
+    with tempfile.TemporaryDirectory(prefix="ai-how-gate-") as folder:
+        result = Bench(recipe, Place(LocalGate(), Path(folder), one)).run()
+    try:
+        return sides_compared(result).outcome
+    except CouldNotTell:
+        return "left out"
+
+
+def measured(rounds: int) -> dict[str, int]:
+    """The rounds on real servers."""
+    found = {"rounds": 0, "called a change without one": 0, "slowdown of a tenth found": 0}
+    left = [0, 0]
+    with (
+        reference_server(LocalGate(), f"--service={SERVICE}") as usual,
+        reference_server(LocalGate(), f"--service={SERVICE}") as same,
+        reference_server(LocalGate(), f"--service={SLOWER * SERVICE}") as slower,
+    ):
+        for number in range(rounds):
+            first, second = outcome(usual, same), outcome(usual, slower)
+            found["rounds"] += 1
+            found["called a change without one"] += first in ("worse", "changed")
+            found["slowdown of a tenth found"] += second == "worse"
+            left[0] += first == "left out"
+            left[1] += second == "left out"
+            print(f"round {number + 1}: same {first}, slower {second}", file=sys.stderr)
+    return found | {"left out, same": left[0], "left out, slower": left[1]}
+
+
+def side(chance: random.Random, factor: float, levels: Sequence[float]) -> dict[str, list[float]]:
+    """Runs of one side: two figures that are noisy by 2 % and by 4 %."""
+    return {
+        name: [factor * level * chance.gauss(1, noise) for level in levels]
+        for name, noise in (("p50", 0.02), ("p99", 0.04))
+    }
+
+
+def simulated(count: int) -> dict[str, dict[str, float]]:
+    """Shares of comparisons that called a change, where there was none and where there was one of a tenth."""
+    found: dict[str, dict[str, float]] = {}
+    for name, runs, drift, in_turns in (
+        ("five runs a side", 5, 0.0, True), ("eight in turns, under a drift", 8, 0.3, True),
+    ):  # fmt: skip
+        chance = random.Random(name)
+        wrong = right = 0
+        for _ in range(count):
+            levels = [50 * (1 + drift * index / runs) for index in range(runs)]
+            base, same, slow = (side(chance, factor, levels) for factor in (1.0, 1.0, SLOWER))
+            wrong += any(one.found for one in compare(base, same, BETTER, in_turns=in_turns))
+            right += any(one.worse_by(0.0) for one in compare(base, slow, BETTER, in_turns=in_turns))
+        found[name] = {
+            "called a change without one": wrong / count,
+            "slowdown of a tenth found": right / count,
+        }
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=20, help="on real servers")
+    parser.add_argument("--simulated", type=int, default=400, help="comparisons of each kind")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    real = measured(args.rounds)
+    facts: dict[str, Any] = {"measured": real, "simulated": simulated(args.simulated)}
+    print(json.dumps(facts, indent=2))
+    wrong = real["called a change without one"] > max(1, ALLOWED * args.rounds)
+    missed = real["slowdown of a tenth found"] + real["left out, slower"] < args.rounds
+    return 1 if wrong or missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

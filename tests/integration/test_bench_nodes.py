@@ -1,0 +1,39 @@
+"""A load from several nodes of a real cluster, by srun; and its result in the site's MLflow."""
+
+from __future__ import annotations
+
+import pytest
+from live_site import LiveSite
+
+from ai_how.bench.calibrate import reference_server
+from ai_how.bench.results import read_result
+from ai_how.client.tracking import Tracking
+from ai_how.run import LocalGate
+
+RECIPE = """\
+version: "1.0"
+kind: bench
+name: over-nodes
+target: {{url: "http://{address}"}}
+load: {{arrivals: poisson, rate: 200, seconds: 1.5, connections: 32, nodes: 2}}
+repetitions: 1
+"""
+
+
+def test_two_nodes_send_one_schedule_and_mlflow_has_the_result(site: LiveSite) -> None:
+    with reference_server(LocalGate(), "--service", "0.005") as address:
+        (site.folder / "over.yaml").write_text(RECIPE.format(address=address))
+        facts = site.facts("bench", "run", "over.yaml", "--out", "over.json")
+    result = read_result(site.folder / "over.json")
+    (run,) = result.runs
+    nodes = [one.node for one in run.generators]
+    assert len(set(nodes)) == 2 and all(node.startswith("node") for node in nodes)
+    assert run.good == run.sent == run.intended and run.achieved == pytest.approx(1.0, abs=0.05)
+    # Emulated nodes share one clock: what is measured of it must hold zero.
+    assert all(abs(one.offset_ms) <= one.error_ms for one in run.generators)
+
+    tracked = Tracking(f"http://127.0.0.1:{site.ports['mlflow']}").run(facts["mlflow_run"])
+    assert tracked["status"] == "FINISHED" and tracked["params"]["load.rate"] == "200.0"
+    p50 = next(one for one in result.figures if one.name == "latency.p50")
+    assert not p50.ok or tracked["metrics"]["latency.p50"] == pytest.approx(p50.value)
+    assert {"over.json", result.samples} <= set(tracked["artifacts"])
