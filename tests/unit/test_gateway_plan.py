@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ai_how.serving.gateway import plan
-from ai_how.serving.gateway.dialect import parse
+from ai_how.serving.gateway import dialect, plan
+from ai_how.serving.gateway.dialect import Asked, openai, parse
 from ai_how.serving.gateway.model import Refusal, Replica
 from ai_how.serving.gateway.plan import Patience
 from ai_how.serving.gateway.seats import Seat, Served
@@ -124,3 +125,52 @@ def test_a_bad_request_says_where_and_never_repeats_itself(body: bytes, param: s
 
 def test_a_replica_never_shows_its_secret() -> None:
     assert "secret" not in repr(A)
+
+
+PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+BODIES = (
+    b'{"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "prompt": "hi", "input": ["hi"]}',
+    b'{"model": "tiny", "messages": [], "prompt": [1], "input": "", "stream": true, "max_tokens": 7}',
+    b'{"model": "tiny", "messages": [], "prompt": null, "input": {}, "max_completion_tokens": 0, "max_tokens": 9}',
+    b'{"model": "tiny", "messages": [], "prompt": "", "input": {}, "stream": null}',
+    b'{"model": "tiny", "messages": [], "prompt": "", "input": 1, "stream": "true", "max_output_tokens": "7"}',
+    b'{"model": "tiny", "messages": [], "prompt": "", "input": 1, "stream": true,'
+    b' "stream_options": {"include_usage": true}}',
+    b'{"model": "tiny", "messages": [], "prompt": "", "input": 1, "stream": true, "stream_options": {"x": 1}}',
+    b'{"model": "tiny", "messages": [], "prompt": "", "input": 1, "stream": true, "stream_options": null}',
+    b'{"model": "tiny", "model": "other", "messages": [], "prompt": "", "input": 1}',
+    b'{"model": "tiny", "messages": {}, "prompt": {}, "input": {}, "max_tokens": -1}',
+    b'{"model": "tiny", "messages": "hi", "stream": 1, "max_tokens": true}',
+    '{"model": "tiny", "messages": [{"content": "\u00e9\u20ac\U0001f600"}], "prompt": "\u00e9", '
+    '"input": "\u00e9"}'.encode(),
+    b'{"model": "tiny", "messages": ["\xff"], "prompt": "\xff", "input": "\xff"}',
+    b'{"model": "tiny", "messages": ["\\ud800"], "prompt": "\\ud800", "input": "\\ud800"}',
+    b'{"model": "\\ud800", "messages": [], "prompt": "", "input": ""}',
+    b'{"model": 7, "messages": [], "prompt": "", "input": ""}',
+    b'{"model": "tiny", "messages": [1,], "prompt": "", "input": ""}',
+    b'{"model": "tiny", "messages": [NaN], "prompt": NaN, "input": NaN}',
+    b'{"model": "tiny", "messages": [], "prompt": "", "input": ""} {}',
+    b'[{"model": "tiny"}]',
+    b'{"model": "tiny"}',
+    b'{"model": "tiny", "messages": ' + b"[" * 5000 + b"]" * 5000 + b', "prompt": "", "input": ""}',
+    b"",
+    b"null",
+)  # fmt: skip
+
+
+def outcome(read: Callable[[str, bytes], Asked], path: str, body: bytes) -> object:
+    try:
+        asked = read(path, body)
+    except Refusal as refusal:
+        return refusal.status, refusal.message, refusal.param
+    return asked.model, asked.body, asked.stream, asked.strips, asked.most, asked.tokens, repr(asked.said())
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("body", BODIES)
+def test_a_request_that_is_read_the_quick_way_means_what_it_means_by_its_type(path: str, body: bytes) -> None:
+    assert outcome(openai, path, body) == outcome(dialect._by_its_type, path, body)
+
+
+def test_most_requests_are_read_the_quick_way() -> None:
+    assert [path for path in PATHS if dialect._plain(path, BODIES[0])] == list(PATHS)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 
 from ai_how.serving.gateway.model import Refusal
@@ -82,7 +83,8 @@ class Unchanged:
 class Asked:
     """A request as replicas are asked it. With ``at_once``, that is the answer, and no replica is asked.
 
-    ``prompt`` is its messages, or its text; ``most`` the tokens that it wants written at most, where it says.
+    ``prompt`` is its messages, or its text, perhaps as the client wrote them (:meth:`said`); ``most`` the tokens that
+    it wants written at most, where it says.
     ``strips``: the engine is asked for its count of tokens at a stream's end, which the client did not ask for.
     """
 
@@ -98,6 +100,10 @@ class Asked:
     prompt: object = None
     most: int | None = None
     strips: bool = False
+
+    def said(self) -> object:
+        """The prompt as Python's objects."""
+        return msgspec.json.decode(self.prompt) if isinstance(self.prompt, msgspec.Raw) else self.prompt
 
     @property
     def writes(self) -> int:
@@ -119,7 +125,8 @@ OPENAI: dict[str, type[ChatRequest | CompletionRequest | EmbeddingsRequest | Res
 }
 
 # Where a stream ends with a count of tokens only when that was asked for.
-_COUNTED_WHEN_ASKED = ("/v1/chat/completions", "/v1/completions")
+_CHAT, _EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+_COUNTED_WHEN_ASKED = (_CHAT, "/v1/completions")
 _PROMPTS = {
     "/v1/chat/completions": "messages",
     "/v1/completions": "prompt",
@@ -128,8 +135,65 @@ _PROMPTS = {
 }
 
 
+class _Fields(msgspec.Struct, gc=False):
+    """What the gateway reads of a request in OpenAI's words; all else is passed over, not even made into objects."""
+
+    model: str
+    messages: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+    stream: bool | None = False
+    stream_options: msgspec.Raw = msgspec.Raw()
+    max_completion_tokens: int | None = None
+    max_tokens: int | None = None
+    max_output_tokens: int | None = None
+
+
+_READ = msgspec.json.Decoder(_Fields)
+
+
 def openai(path: str, body: bytes) -> Asked:
-    """A request in OpenAI's words. Raises :class:`Refusal`."""
+    """A request in OpenAI's words. Raises :class:`Refusal`.
+
+    Most requests are plain, and read in a microsecond or two, however long they are. Whatever is not plain is read by
+    the types of the API: they say what is wrong, and decide about all that could be taken two ways.
+    """
+    return _plain(path, body) or _by_its_type(path, body)
+
+
+def _plain(path: str, body: bytes) -> Asked | None:
+    try:
+        if not body.isascii():
+            body.decode()  # strings that are passed over are not looked into
+        request = _READ.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    prompt: msgspec.Raw = getattr(request, _PROMPTS[path])
+    said = bytes(memoryview(prompt)[:1])
+    if not said or (path == _CHAT and said != b"["):
+        return None
+    stream = bool(request.stream)
+    strips = stream and path in _COUNTED_WHEN_ASKED
+    if strips and bytes(request.stream_options):
+        return None
+    most = _first(request.max_completion_tokens, request.max_tokens, request.max_output_tokens)
+    return Asked(
+        request.model,
+        path,
+        with_usage(body, {}) if strips else body,
+        Unchanged(),
+        stream=stream,
+        prompt=prompt,
+        most=0 if path == _EMBEDDINGS else most,
+        strips=strips,
+    )
+
+
+def _first(*numbers: int | None) -> int | None:
+    return next((number for number in numbers if number is not None and number >= 0), None)
+
+
+def _by_its_type(path: str, body: bytes) -> Asked:
     request = parse(body, OPENAI[path])
     extra: Mapping[str, Any] = request.model_extra or {}
     stream = bool(getattr(request, "stream", False))

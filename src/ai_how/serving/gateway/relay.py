@@ -66,7 +66,7 @@ class Relay:
 
     def _ticket(self, asked: Asked, served: Served, holder: str) -> Ticket:
         # Where there is one replica, nothing is to be chosen by the prompt.
-        found = () if len(served.seats) == 1 else beginnings(asked.prompt)
+        found = () if len(served.seats) == 1 else beginnings(asked.said())
         return Ticket(asked.model, holder, asked.tokens, found, self._clock.now() + self._config.wait_most)
 
     async def _try(self, reply: Reply, ticket: Ticket, served: Served) -> bool:
