@@ -23,6 +23,11 @@ ACCOUNTING_FIELDS = (
 LIFE_FIELDS = ("JobIDRaw", "Start", "End", "AllocTRES")
 
 
+#: For somebody else's cluster: id, uid, user, state, reason, partition, nodes, elapsed, limit, submission, start, end,
+#: folder; the name at last, which may hold anything.
+OWN_FORMAT = "%A|%U|%u|%T|%r|%P|%N|%M|%l|%V|%S|%e|%Z|%j"
+
+
 def fields(line: str) -> dict[str, str]:
     """``Key=value`` pairs of one ``scontrol --oneliner`` line; a value may hold spaces and equals signs."""
     keys = list(re.finditer(r"(?:^|\s)([A-Za-z][A-Za-z0-9:_/]*)=", line))
@@ -78,6 +83,34 @@ def squeue_jobs(text: str) -> Iterator[Job]:
             start=moment(start),
             end=moment(end),
             work_dir=folder,
+            uid=_number(uid),
+        )
+
+
+def own_jobs(text: str) -> Iterator[Job]:
+    """The jobs in the answer of ``squeue --noheader --format`` with :data:`OWN_FORMAT`, with who they are of.
+
+    It tells neither exit codes nor restarts; ``start`` of a job that waits is when Slurm expects it.
+    """
+    for line in text.splitlines():
+        words = line.split("|", 13)
+        if len(words) != 14 or not words[0].isdigit():
+            continue  # a message among the lines
+        number, uid, user, state, reason, partition, nodes, elapsed, limit, submit, start, end, place, name = words
+        yield Job(
+            id=int(number),
+            name=name,
+            state=state,
+            reason="" if reason == "None" else reason,
+            user=user,
+            partition=partition,
+            nodes=nodes,
+            elapsed=int(cpu_time(elapsed)) if elapsed[:1].isdigit() else 0,
+            time_limit=limit,
+            submit=moment(submit),
+            start=moment(start),
+            end=moment(end),
+            work_dir=place,
             uid=_number(uid),
         )
 
