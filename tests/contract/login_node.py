@@ -21,7 +21,7 @@ from ai_how.run import LocalGate, SshGate, SshMaster, SshTarget, wait_until
 #: All that the account finds on its PATH besides what a test gives it: no Python, no tar, no rsync.
 UTILITIES = (
     "sh", "cat", "chmod", "cp", "false", "head", "ls", "mkdir", "mv", "printf", "rm", "sleep", "tail", "test", "touch",
-    "true", "wc", "id", "uname", "nohup", "echo",
+    "true", "wc", "id", "uname", "nohup", "echo", "rmdir", "bash", "sed",
 )  # fmt: skip
 ACCOUNT_PREFIX = "aih-login-"
 

@@ -67,6 +67,29 @@ class TestAnyShare:
         assert place.share.tail(place.folder / "log", 20) == "one\ntwo\nthree"
         assert place.share.tail(place.folder / "none", 2) == ""
 
+    def test_a_growing_file_is_read_on(self, place: Place) -> None:
+        path = place.folder / "log"
+        assert place.share.read_on(path, 0) == b""
+        place.share.write({path: "one\ntwo\n"})
+        assert place.share.read_on(path, 0) == b"one\ntwo\n"
+        assert place.share.read_on(path, 4) == b"two\n" and place.share.read_on(path, 8) == b""
+
+    def test_a_file_and_a_whole_folder_are_brought_here(self, place: Place, tmp_path: Path) -> None:
+        inside = {"one": os.urandom(70_001), "deep/er/two": b"", "deep/.hidden": b"3 x\n", "a b/'c'": b"no end"}
+        source = tmp_path / "source"
+        source.write_bytes(b"")
+        for name, content in inside.items():
+            source.write_bytes(content)
+            place.share.put({place.folder / name: source})
+        place.share.fetch(place.folder, tmp_path / "here")
+        found = {path: (tmp_path / "here" / path).read_bytes() for path in inside}
+        assert found == inside
+        assert len([path for path in (tmp_path / "here").rglob("*") if path.is_file()]) == len(inside)
+        place.share.fetch(place.folder / "one", tmp_path / "single")
+        assert (tmp_path / "single").read_bytes() == inside["one"]
+        with pytest.raises(NotFound, match="none is not there"):
+            place.share.fetch(place.folder / "none", tmp_path / "none")
+
     def test_what_is_removed_is_gone_and_what_is_not_there_is_no_fault(self, place: Place) -> None:
         folder = place.folder / "whole"
         place.share.write({place.folder / "a": "", folder / "b": "", folder / "c" / "d": ""})

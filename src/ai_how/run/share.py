@@ -38,6 +38,14 @@ class Share(Protocol):
         """The last lines of a file; empty when there is none."""
         ...
 
+    def read_on(self, path: Path, position: int) -> bytes:
+        """What stands in a file after ``position`` bytes; nothing when there is no such file."""
+        ...
+
+    def fetch(self, source: Path, target: Path) -> None:
+        """Copy a file, or all that is in a folder, to this machine, each file whole. Raises :class:`NotFound`."""
+        ...
+
     def remove(self, *paths: Path) -> None:
         """Remove files and whole folders; what is not there is no fault."""
         ...
@@ -90,6 +98,29 @@ class LocalShare:
         except NotFound:
             return ""
         return "\n".join(text.splitlines()[-lines:])
+
+    def read_on(self, path: Path, position: int) -> bytes:
+        try:
+            with path.open("rb") as file:
+                file.seek(position)
+                return file.read()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise _failed("read", path, error) from error
+
+    def fetch(self, source: Path, target: Path) -> None:
+        try:
+            if source.is_dir():
+                for path in source.rglob("*"):
+                    if path.is_file():
+                        self.put({target / path.relative_to(source): path})
+            else:
+                self.put({target: source})
+        except AiHowError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise NotFound(f"{source.name} is not there", where=str(source)) from error
+            raise
 
     def remove(self, *paths: Path) -> None:
         for path in paths:

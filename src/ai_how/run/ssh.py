@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -116,6 +117,7 @@ class SshMaster:
             try:
                 done = subprocess.run(
                     words,
+                    env=_unmarked(),
                     stdin=None if self._ask else subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,
@@ -180,15 +182,25 @@ class SshGate:
         text = (command.stdin or "").encode()
         return self.feed(command, [text] if text else [], check=check)
 
-    def feed(self, command: Command, pieces: Iterable[bytes], *, check: bool = True) -> Completed:
-        """Run with ``pieces`` as standard input, however large; the command's own ``stdin`` is left aside."""
+    def feed(
+        self,
+        command: Command,
+        pieces: Iterable[bytes],
+        *,
+        check: bool = True,
+        sink: IO[bytes] | None = None,
+    ) -> Completed:
+        """Run with ``pieces`` as standard input, however large; the command's own ``stdin`` is left aside.
+
+        With a ``sink``, a real file, standard output goes there byte for byte, and the answer has none.
+        """
         log.debug("run on %s: %s", self.host, command.paste())
         self.master.open()
         mark = secrets.token_hex(8)
         script = _script(command, mark).encode()
         remote = f"exec sh -c 'eval \"$(head -c {len(script)})\"'"
         begun = time.monotonic()
-        status, out, err = self._exchange(remote, [script, *pieces], command)
+        status, out, err = self._exchange(remote, chain([script], pieces), command, sink)
         err, own = _without(err, mark)
         if own == "missing":
             raise self._missing(command)
@@ -203,11 +215,13 @@ class SshGate:
             )
         return result
 
-    def _exchange(self, remote: str, pieces: Iterable[bytes], command: Command) -> tuple[int, str, str]:
+    def _exchange(
+        self, remote: str, pieces: Iterable[bytes], command: Command, sink: IO[bytes] | None
+    ) -> tuple[int, str, str]:
         # Outputs go to files: a program that says much while it is fed would otherwise wait for us for ever.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             with subprocess.Popen(
-                self.master.words(remote=remote), stdin=subprocess.PIPE, stdout=out, stderr=err
+                self.master.words(remote=remote), stdin=subprocess.PIPE, stdout=sink or out, stderr=err
             ) as process:
                 try:
                     _pour(process, pieces, time.monotonic() + command.timeout)
@@ -255,6 +269,11 @@ class SshGate:
 
     def _where(self, command: Command) -> str:
         return f"{self.host}: {command.paste()}"
+
+
+def _unmarked() -> dict[str, str]:
+    """The environment without the marks of a service: the master is everybody's, and outlives who opened it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AI_HOW_")}
 
 
 def _line(command: Command) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
 from ai_how.errors import AiHowError, CommandFailed, NotFound, UsageError
 from ai_how.run.model import Command
@@ -16,6 +19,8 @@ from ai_how.run.ssh import SshGate, pieces_of
 _PATTERN = re.compile(r"[\w.*?\[\]!-]+")
 #: Seconds that a call may take, and bytes a second that a copy is given at the least.
 _SECONDS, _PACE = 60.0, 500_000
+#: Seconds that bringing a folder here may take: nobody knows beforehand how large it is.
+_FETCH_SECONDS = 3600.0
 
 #: Reads lines `SIZE MODE PATH`, each followed by so many bytes. `read` takes no more than its line from a pipe, and
 #: `head -c` no more than it was told.
@@ -46,6 +51,24 @@ done
 _TAIL = r"""
 [ -e "$1" ] || exit 0
 exec tail -n "$2" "$1"
+"""
+#: $1 the file, $2 the first byte that is wanted, counted from 1.
+_READ_ON = r"""
+[ -e "$1" ] || exit 0
+exec tail -c "+$2" "$1"
+"""
+#: $1 a file or a folder. Says `SIZE PATH` before each file's bytes; PATH is relative, and empty of a single file.
+_FETCH = r"""
+send() { [ -f "$1" ] && size=$(wc -c <"$1") && printf '%d %s\n' "$size" "$2" && head -c "$size" "$1"; }
+walk() {
+    for entry in "$1"/* "$1"/.[!.]*; do
+        if [ -d "$entry" ] && [ ! -h "$entry" ]; then walk "$entry"; else send "$entry" "${entry#"$root"/}"; fi
+    done
+}
+root=$1
+[ -e "$root" ] || exit 44
+if [ -d "$root" ]; then walk "$root"; exit 0; fi
+send "$root" ""
 """
 _REMOVE = r"""
 for path; do
@@ -108,6 +131,27 @@ class SshShare:
             raise self._failed(f"{path.name} cannot be read", path, done.tail())
         return done.stdout.removesuffix("\n")
 
+    def read_on(self, path: Path, position: int) -> bytes:
+        with tempfile.TemporaryFile() as sink:
+            done = self._gate.feed(_call(_READ_ON, str(path), str(position + 1)), [], check=False, sink=sink)
+            if not done.ok:
+                raise self._failed(f"{path.name} cannot be read", path, done.tail())
+            sink.seek(0)
+            return sink.read()
+
+    def fetch(self, source: Path, target: Path) -> None:
+        with tempfile.TemporaryFile() as sink:
+            command = replace(_call(_FETCH, str(source)), timeout=_FETCH_SECONDS)
+            done = self._gate.feed(command, [], check=False, sink=sink)
+            if done.returncode == 44:
+                raise NotFound(f"{source.name} is not there", where=f"{self._gate.host}:{source}")
+            if not done.ok:
+                raise self._failed(f"{source.name} cannot be read", source, done.tail())
+            sink.seek(0)
+            while head := sink.readline():
+                size, _, name = head.decode(errors="surrogateescape").rstrip("\n").partition(" ")
+                _keep(sink, int(size), _inside(target, name))
+
     def remove(self, *paths: Path) -> None:
         if paths:
             self._gate.run(_call(_REMOVE, *map(str, paths)))
@@ -125,6 +169,33 @@ def _head(path: Path, size: int, mode: int) -> bytes:
     if "\n" in str(path) or str(path) != str(path).strip():
         raise UsageError(f"a path cannot have blanks around it or lines in it: {str(path)!r}")
     return f"{size} {mode:o} {path}\n".encode()
+
+
+def _inside(target: Path, name: str) -> Path:
+    """Where a file that the far side names goes: never outside of ``target``."""
+    if not name:
+        return target
+    if name.startswith("/") or ".." in Path(name).parts:
+        raise AiHowError(f"the far side names a file outside of the folder that was asked for: {name!r}")
+    return target / name
+
+
+def _keep(source: IO[bytes], size: int, path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with draft.open("wb") as file:
+            while size:
+                piece = source.read(min(size, 1 << 20))
+                if not piece:
+                    raise AiHowError(f"{path.name} came in part only", where=str(path))
+                file.write(piece)
+                size -= len(piece)
+        draft.chmod(0o600)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _apart(said: str, word: str) -> Iterator[tuple[str, str]]:
