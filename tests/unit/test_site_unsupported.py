@@ -46,9 +46,21 @@ def test_the_gateway_may_be_exposed() -> None:
     assert list(unsupported.problems(asked)) == []
 
 
-def test_storage_and_switched_off_services_are_refused() -> None:
+def test_a_site_may_do_without_mlflow_and_not_without_its_gateway() -> None:
     asked = file("", "mlflow: {}  ", "mlflow: {enabled: false}  ")
-    assert [path[-2] for path, _ in unsupported.unsupported(asked.spec)] == ["mlflow"]
+    assert list(unsupported.unsupported(asked.spec)) == []
+    asked = file("", "gateway: {}  ", "gateway: {enabled: false}  ")
+    assert [path[-2] for path, _ in unsupported.unsupported(asked.spec)] == ["gateway"]
+
+
+def test_a_cluster_that_exists_is_not_refused_and_not_configured() -> None:
+    asked = parse(template("existing"))
+    assert list(unsupported.unsupported(asked.spec)) == []
+    ((path, words),) = unsupported.notes(asked.spec)
+    assert path[-1] == "slurm_config" and "its owner's" in words
+
+
+def test_storage_is_refused() -> None:
     asked = file("", "    slurm_config:\n", "    storage: [{name: home, path: /home}]\n    slurm_config:\n")
     assert "mounts nothing" in next(unsupported.unsupported(asked.spec))[1]
 

@@ -200,7 +200,10 @@ GPUS = "clusters.cloud.worker_nodes.gpu_workers"
         (laptop(), "clusters.cloud.services.object_store.port=15999"),
         (laptop(), "clusters.cloud.services.mlflow.port=15999"),
         (laptop(), "clusters.cloud.services.gateway.port=15999"),
+        (laptop(), "clusters.cloud.services.mlflow.enabled=false"),
         (laptop(), "monitoring.alerts.disk_used_percent=80"),
+        (template("existing"), "clusters.hpc.existing.host=other.hpc.example"),
+        (template("existing"), "clusters.hpc.existing.jobs={account: p1}"),
         (WORKSTATION, "clusters.hpc.compute_nodes.ip_range=192.168.100.21-24"),
         (WORKSTATION, "clusters.cloud.kubernetes_config.cni=cilium"),
         (WORKSTATION, "clusters.cloud.control_plane.cpu_cores=2"),
@@ -357,6 +360,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_what_up_refuses_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = tmp_path / "a.yaml", tmp_path / "b.yaml"
     old.write_text(laptop())
-    new.write_text(template("existing", "laptop"))
+    new.write_text(template("production", "laptop"))
     assert main(["diff", str(old), str(new)]) == 1
-    assert "provider existing is not there yet" in capsys.readouterr().out
+    assert "provider libvirt is not there yet" in capsys.readouterr().out

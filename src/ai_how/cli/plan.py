@@ -73,6 +73,14 @@ def _show_overview(site: Site, overview: Overview) -> None:
     out.print()
     _show_machines(overview)
     out.print()
+    if overview.there:
+        from ai_how.site.there import own_words
+
+        first, *more = own_words(overview.there)
+        out.print(f"[bold]there[/]  {first}")
+        for line in more:
+            out.print(f"       {line}")
+        out.print()
     if site.shown_gpus:
         draw(site.shown_gpus.spans())
         out.print()

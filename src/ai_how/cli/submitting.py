@@ -58,7 +58,8 @@ def run_recipe(args: argparse.Namespace, kind: str) -> int:
         work.acknowledge(site, record)
         _told(args, {"job_id": record.job_id, "run_id": record.run_id})
         return 0
-    err.print(f"job {record.job_id} is submitted; its run is {site.tracking_uri}/#/runs/{record.run_id}")
+    run = f"; its run is {site.tracking_uri}/#/runs/{record.run_id}" if record.run_id else ""
+    err.print(f"job {record.job_id} is submitted{run}")
     record = work.wait(site, record, _say)
     folder = work.jobs_of(site).record(record.job_id)
     result = json.loads(folder[0].result.read_text()) if folder and folder[0].result.exists() else {}
@@ -83,9 +84,8 @@ def _told(args: argparse.Namespace, facts: dict[str, Any]) -> None:
     if args.json:
         print_json(facts)
         return
-    out.print(
-        f"[bold green]job {facts['job_id']}[/] {facts.get('state', 'is submitted').lower()}, run {facts['run_id']}"
-    )
+    run = f", run {facts['run_id']}" if facts["run_id"] else "; it has no run, as the site has no MLflow"
+    out.print(f"[bold green]job {facts['job_id']}[/] {facts.get('state', 'is submitted').lower()}{run}")
     model, result = facts.get("model"), facts.get("result") or {}
     shown = {"model": f"{model['name']} version {model['version']}"} if model else {}
     for key, value in {**shown, **result, **(facts.get("accounting") or {})}.items():

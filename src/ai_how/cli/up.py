@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         "seconds": round(seconds, 2),
         "steps": [step.as_json() for step in plan.work],
         "warnings": warnings,
-        "mlflow": site.tracking_uri,
+        "mlflow": site.tracking_uri or None,
         "gateway": f"{site.gateway_url}/v1",
     }
     if args.json:
@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     count = f"{len(plan.work)} step{'s' if len(plan.work) > 1 else ''}"
     what = f"{count} in {seconds:.1f} s" if plan.work else "nothing had to be done"
     out.print(f"[bold green]{site.file.spec.name} is up[/] ({what})")
-    out.print(f"  MLflow   {site.tracking_uri}\n  gateway  {site.gateway_url}/v1")
+    if site.tracking_uri:
+        out.print(f"  MLflow   {site.tracking_uri}")
+    out.print(f"  gateway  {site.gateway_url}/v1")
     hint = "`ai-how status` shows the site, `ai-how shell` gives its Slurm commands, `ai-how train digits` trains."
     out.print(broken(f"  {hint}", out, "  "))
     return 0

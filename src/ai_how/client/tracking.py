@@ -60,6 +60,14 @@ class Tracking:
 
         self._call(log)
 
+    def metrics(self, run_id: str, values: Sequence[tuple[str, float, int, int]]) -> None:
+        """Record measured values: (key, value, milliseconds since the epoch, step), a thousand at a time."""
+        from mlflow.entities import Metric
+
+        for begin in range(0, len(values), 1000):
+            some = [Metric(*value) for value in values[begin : begin + 1000]]
+            self._call(lambda client, some=some: client.log_batch(run_id, metrics=some))
+
     def artifacts(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Store a file, or everything in a folder, with the run."""
         if path.is_dir():

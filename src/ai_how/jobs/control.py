@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ai_how.client.tracking import Tracking
-from ai_how.errors import CouldNotTell, JobFailed, NotFound, TimedOut, UsageError
+from ai_how.errors import AiHowError, CommandFailed, CouldNotTell, JobFailed, NotFound, TimedOut, UsageError
+from ai_how.jobs.far import Far
 from ai_how.jobs.model import LOST, WHY_LOST, JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
 from ai_how.run import Clock, wait_until, write_whole
@@ -29,6 +30,8 @@ LOG_LINES = 20
 #: Seconds between two looks at a file, and the longest between two questions to Slurm.
 POLL = 0.3
 LONGEST_PAUSE = 5.0
+#: Between two looks at somebody else's cluster.
+FAR_POLL = 2.0
 #: Seconds after which slurmctld must have written a job down, and after which it is asked no more whether it has.
 WRITTEN_WITHIN = 7.0
 ACKNOWLEDGED_WITHIN = 60.0
@@ -72,22 +75,28 @@ def find_recipe(name: str) -> RecipeFile:
 class Jobs:
     """The jobs of one site."""
 
-    def __init__(self, slurm: Slurm, layout: Layout, tracking: Tracking, clock: Clock) -> None:
+    def __init__(
+        self, slurm: Slurm, layout: Layout, tracking: Tracking, clock: Clock, far: Far | None = None
+    ) -> None:
         self._slurm = slurm
         self._layout = layout
         self._tracking = tracking
         self._clock = clock
+        self._far = far
 
     def prepare(self, recipe: Recipe, python: str, run_id: str, folder: JobFolder) -> Submission:
         """What the batch script is rendered from. Changes nothing."""
+        log = self._layout.job_logs / f"{recipe.name}-%j.log"
+        far = self._far
         return Submission(
             recipe=recipe,
-            folder=folder,
-            log=self._layout.job_logs / f"{recipe.name}-%j.log",
+            folder=far.folder(folder) if far else folder,
+            log=far.log(log.name) if far else log,
             python=python,
-            tracking_uri=self._tracking.uri,
+            tracking_uri=far.tracking_uri(folder) if far else self._tracking.uri,
             run_id=run_id,
             arguments=recipe.arguments,
+            binds=far.cluster.binds if far else (),
         )
 
     def new_folder(self, recipe: Recipe) -> JobFolder:
@@ -115,20 +124,39 @@ class Jobs:
             run_id=run_id,
             submitted=self._clock.now(),
             model=recipe.model.name if recipe.model else None,
-            log=str(submission.log),
+            log=str(self._layout.job_logs / submission.log.name),
         )
         write_record(folder, record)
         self._tracking.params(run_id, {**recipe.arguments, **_asked(recipe)})
         self._tracking.artifacts(run_id, folder.batch)
         try:
-            job_id = self._slurm.submit(script, recipe.name, folder.scripts)
-        except BaseException:
+            job_id = self._hand_over(script, submission, folder)
+        except BaseException as error:
+            if self._far and isinstance(error, TimedOut | CouldNotTell):
+                raise  # Slurm may hold the job all the same: the tracker adopts it when it has begun
             shutil.rmtree(folder.path)
             self._tracking.discard(run_id)
             raise
         record = record.with_job(job_id)
         write_record(folder, record)
         return record
+
+    def _hand_over(self, script: str, submission: Submission, folder: JobFolder) -> int:
+        """Give the script to Slurm; where the nodes do not see our folder, what the job needs goes there first."""
+        far, scripts = self._far, submission.folder.scripts
+        if far is None:
+            return self._slurm.submit(script, submission.recipe.name, scripts)
+        try:
+            far.send(folder, submission.run_id)
+        except CouldNotTell as error:
+            raise AiHowError(
+                error.message, where=error.where, cause=error.cause, todo=error.todo, detail=error.detail
+            ) from error
+        try:
+            return self._slurm.submit(script, submission.recipe.name, scripts)
+        except CommandFailed:
+            far.withdraw(folder)
+            raise
 
     def acknowledge(self, folder: JobFolder, record: JobRecord) -> None:
         """Wait until slurmctld has written the job down, which takes it up to five seconds: from then on it survives
@@ -210,7 +238,10 @@ class Jobs:
                 f"job {job.id} was not submitted through ai-how, so its log is where its own script put it",
                 todo=f"`ai-how shell -- scontrol show job {job.id}` shows StdOut.",
             )
-        return Path(found[1].log.replace("%j", str(job.id)))
+        path = Path(found[1].log.replace("%j", str(job.id)))
+        if self._far:
+            self._far.bring_log(path)
+        return path
 
     def follow(self, job_id: int, line: Callable[[str], None]) -> Job:
         """Hand over the job's output line by line until it has ended; returns the job as it ended."""
@@ -218,11 +249,13 @@ class Jobs:
         position = 0
         while True:
             job = self.find(job_id)
+            if self._far:
+                self._far.bring_log(path)
             position = _read_on(path, position, line)
             if job.ended:
                 _read_on(path, position, line)
                 return job
-            self._clock.sleep(POLL)
+            self._clock.sleep(FAR_POLL if self._far else POLL)
 
     def wait(self, record: JobRecord, *, timeout: float, on_state: Callable[[Job], None]) -> JobRecord:
         """Wait until the job has ended and its run is closed. Raises :class:`JobFailed` with its last lines."""

@@ -13,6 +13,7 @@ from ai_how.spec.recipe import Argument, Recipe
 #: The state of a record whose job slurmctld forgot; our own word, as Slurm has none for it.
 LOST = "LOST"
 WHY_LOST = "slurmctld was killed before it had written the job down"
+WHY_FORGOTTEN = "the cluster's Slurm has forgotten the job, and its accounting knows nothing of it"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class Submission:
-    """What the batch script is rendered from. Paths are those that the nodes see."""
+    """What the batch script is rendered from. Paths are those that the nodes see.
+
+    ``binds`` are paths that an image sees besides the share.
+    """
 
     recipe: Recipe
     folder: JobFolder
@@ -114,3 +118,4 @@ class Submission:
     run_id: str
     arguments: Mapping[str, Argument]
     apptainer: str = "apptainer"
+    binds: tuple[str, ...] = ()

@@ -62,9 +62,9 @@ def _options(submission: Submission) -> Iterator[str]:
 
 def _environment(submission: Submission) -> Iterator[str]:
     folder = submission.folder
+    tracked = {"MLFLOW_TRACKING_URI": submission.tracking_uri, "MLFLOW_RUN_ID": submission.run_id}
     variables = {
-        "MLFLOW_TRACKING_URI": submission.tracking_uri,
-        "MLFLOW_RUN_ID": submission.run_id,
+        **(tracked if submission.run_id else {}),
         "AI_HOW_OUTPUT_DIR": folder.output,
         "AI_HOW_CHECKPOINT_DIR": folder.checkpoint,
         "AI_HOW_FACTS": folder.facts,
@@ -166,7 +166,8 @@ def _python(submission: Submission, *words: str) -> str:
         return shlex.join([submission.python, *words])
     nv = ["--nv"] if submission.recipe.resources.gpus_per_node else []
     share = submission.folder.path.parent.parent
-    return shlex.join([submission.apptainer, "exec", *nv, "--bind", str(share), image, "python", *words])
+    binds = [word for path in (str(share), *submission.binds) for word in ("--bind", path)]
+    return shlex.join([submission.apptainer, "exec", *nv, *binds, image, "python", *words])
 
 
 def _words(arguments: Mapping[str, Argument]) -> list[str]:

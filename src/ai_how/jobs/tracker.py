@@ -20,9 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ai_how.client.tracking import Tracking
+from ai_how.client.untracked import Untracked
 from ai_how.errors import AiHowError
+from ai_how.jobs.collect import collect
 from ai_how.jobs.control import Jobs, write_record
-from ai_how.jobs.model import LOST, WHY_LOST, JobFolder, JobRecord
+from ai_how.jobs.far import Far
+from ai_how.jobs.model import LOST, WHY_FORGOTTEN, WHY_LOST, JobFolder, JobRecord
+from ai_how.providers.existing import reach_of_site
 from ai_how.run import LocalGate, SystemClock
 from ai_how.services import Layout
 from ai_how.slurm.control import Slurm
@@ -34,16 +38,19 @@ PAUSE = 0.5
 #: After this long a record without a job's id has lost its submitter; the state it is closed by is our own word.
 ABANDONED_SECONDS = 300.0
 NEVER_SUBMITTED = "NEVER_SUBMITTED"
+#: After this long without a word of accounting, a job of somebody else's cluster is closed without.
+UNACCOUNTED_SECONDS = 120.0
 LONGEST_PAUSE = 5.0
 
 
 class Tracker:
     """Sees jobs to their end in MLflow."""
 
-    def __init__(self, jobs: Jobs, slurm: Slurm, tracking: Tracking) -> None:
+    def __init__(self, jobs: Jobs, slurm: Slurm, tracking: Tracking, far: Far | None = None) -> None:
         self._jobs = jobs
         self._slurm = slurm
         self._tracking = tracking
+        self._far = far
 
     def due(self) -> bool:
         """Whether the batch script of a job whose run is open has ended: time for a :meth:`round` at once."""
@@ -57,7 +64,7 @@ class Tracker:
         known = {job.id: job for job in self._slurm.jobs()}
         closed = 0
         for folder, record in open_records:
-            record = _adopted(folder, record)
+            record = _adopted(folder, record, self._far)
             if abandoned(record, known.values(), time.time()):
                 self._tracking.close(record.run_id, NEVER_SUBMITTED, {}, {"slurm.state": NEVER_SUBMITTED})
                 write_record(folder, replace(record, state=NEVER_SUBMITTED))
@@ -67,42 +74,52 @@ class Tracker:
             held = known.get(record.job_id)
             job = held or next(iter(self._slurm.history(record.job_id)), None)
             try:
-                if lost(folder, held, job):
+                if lost(self._far.folder(folder) if self._far else folder, held, job):
                     closed += self._give_up(folder, record)
                 elif job is not None and job.ended:
                     closed += self._close(folder, record, job)
+                elif self._far and job is not None:
+                    collect(self._far, self._tracking, folder, record)
             except AiHowError as error:
                 log.warning("job %s is tried again: %s", record.job_id, error)
         return closed
 
     def _give_up(self, folder: JobFolder, record: JobRecord) -> bool:
         """Close the run of a job that is lost: its log so far, and the reason."""
+        why = WHY_FORGOTTEN if self._far else WHY_LOST
         for path in _artifacts(folder, record, record.job_id):
             self._tracking.artifacts(record.run_id, path)
-        tags = {"slurm.job_id": str(record.job_id), "slurm.state": LOST, "ai_how.reason": WHY_LOST}
+        tags = {"slurm.job_id": str(record.job_id), "slurm.state": LOST, "ai_how.reason": why}
         self._tracking.close(record.run_id, LOST, {}, tags)
         write_record(folder, replace(record, state=LOST))
-        log.warning("job %s (%s) is lost: %s", record.job_id, record.name, WHY_LOST)
+        log.warning("job %s (%s) is lost: %s", record.job_id, record.name, why)
         return True
 
     def _close(self, folder: JobFolder, record: JobRecord, job: Job) -> bool:
         entry = self._slurm.accounting([job.id]).get(job.id)
         if entry is None or entry.state in ("RUNNING", "PENDING"):
-            return False  # slurmdbd hears of it a moment later than slurmctld
+            # slurmdbd hears of it a moment later than slurmctld; somebody else's may keep nothing at all.
+            if not self._far or time.time() - job.end < UNACCOUNTED_SECONDS:
+                return False
+            entry = None
+        if self._far:
+            job = self._slurm.job(job.id) or job  # with its exit code and restarts
+            collect(self._far, self._tracking, folder, record, ended=True)
         version = record.model_version
-        if job.completed and record.model and folder.model.is_dir() and version is None:
+        registers = record.model and record.run_id and folder.model.is_dir()
+        if job.completed and record.model and registers and version is None:
             tags = {"ai_how.job_id": str(job.id), "ai_how.recipe": record.name}
             version = self._tracking.register(record.model, record.run_id, folder.model, tags).version
             record = replace(record, model_version=version)
             write_record(folder, record)
         for path in _artifacts(folder, record, job.id):
             self._tracking.artifacts(record.run_id, path)
-        facts = {**measured(entry), "slurm.restarts": float(job.restarts)}
+        facts = {**(measured(entry) if entry else {}), "slurm.restarts": float(job.restarts)}
         self._tracking.close(
             record.run_id,
             job.state,
             facts,
-            {"slurm.job_id": str(job.id), "slurm.state": job.state, "slurm.nodes": entry.nodes},
+            {"slurm.job_id": str(job.id), "slurm.state": job.state, "slurm.nodes": entry.nodes if entry else job.nodes},
         )
         write_record(folder, replace(record, state=job.state, accounting=facts))
         log.info("job %s (%s) is closed as %s", job.id, record.name, job.state)
@@ -137,12 +154,15 @@ def measured(entry: Accounting) -> dict[str, float]:
     }
 
 
-def _adopted(folder: JobFolder, record: JobRecord) -> JobRecord:
+def _adopted(folder: JobFolder, record: JobRecord, far: Far | None) -> JobRecord:
     """A record whose submitter died between sbatch and writing down the job's id: the job itself noted it."""
-    noted = folder.path / "job_id"
-    if record.job_id or not noted.exists():
+    if record.job_id:
         return record
-    record = record.with_job(int(noted.read_text()))
+    path = folder.path / "job_id"
+    noted = far.noted(folder) if far else int(path.read_text()) if path.exists() else 0
+    if not noted:
+        return record
+    record = record.with_job(noted)
     write_record(folder, record)
     return record
 
@@ -153,13 +173,21 @@ def _artifacts(folder: JobFolder, record: JobRecord, job_id: int) -> Iterator[Pa
             yield path
 
 
+def _own_slurm() -> Slurm:
+    folder = Path(os.environ["AI_HOW_SLURM_BIN"])
+    return Slurm(LocalGate(), {}, {name: folder / name for name in ("scontrol", "sacct")})
+
+
 def serve(root: Path, stop: threading.Event) -> None:
     """Rounds until told to stop; whoever connects to the socket learns that the tracker lives."""
-    layout, gate = Layout(root), LocalGate()
-    tracking = Tracking(os.environ["MLFLOW_TRACKING_URI"])
-    programs = {name: Path(os.environ["AI_HOW_SLURM_BIN"]) / name for name in ("scontrol", "sacct")}
-    slurm = Slurm(gate, {}, programs)
-    tracker = Tracker(Jobs(slurm, layout, tracking, SystemClock()), slurm, tracking)
+    layout = Layout(root)
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    tracking = Tracking(uri) if uri else Untracked()
+    reach = reach_of_site(layout)
+    far = Far(reach.cluster) if reach else None
+    slurm = reach.slurm if reach else _own_slurm()
+    tracker = Tracker(Jobs(slurm, layout, tracking, SystemClock(), far), slurm, tracking, far)
+    pause = reach.existing.poll_seconds if reach else LONGEST_PAUSE
     address = layout.run / "tracker.sock"
     address.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -168,7 +196,7 @@ def serve(root: Path, stop: threading.Event) -> None:
         asked = 0.0
         while not stop.is_set():
             # Slurm is asked seldom: on an emulated node every question takes time from a job.
-            if tracker.due() or time.monotonic() - asked > LONGEST_PAUSE:
+            if tracker.due() or time.monotonic() - asked > pause:
                 asked = time.monotonic()
                 try:
                     tracker.round()

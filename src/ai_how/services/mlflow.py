@@ -7,8 +7,8 @@ from ai_how.services.model import NO_TELEMETRY, HttpProbe, Service, Setting
 
 
 def tracking_uri(setting: Setting) -> str:
-    """MLFLOW_TRACKING_URI for whoever talks to this server."""
-    return f"http://127.0.0.1:{setting.ports['mlflow']}"
+    """MLFLOW_TRACKING_URI for whoever talks to this server; empty for a site without one."""
+    return f"http://127.0.0.1:{setting.ports['mlflow']}" if "mlflow" in setting.ports else ""
 
 
 def define(setting: Setting) -> Service:

@@ -68,7 +68,9 @@ def _preemption(slurm: SlurmConfig) -> Preemption | None:
 
 
 def client_env(setting: Setting) -> Mapping[str, str]:
-    """What Slurm's commands need to talk to this cluster."""
+    """What Slurm's commands need to talk to this cluster; nothing where it is somebody else's."""
+    if setting.spec.clusters.hpc.provider == "existing":
+        return {}
     return {
         **setting.program_env("sbatch", "scontrol", "sacct"),
         "SLURM_CONF": str(setting.layout.etc / "slurm" / "slurm.conf"),

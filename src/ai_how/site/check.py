@@ -96,8 +96,9 @@ def shared_on(file: SiteFile, machine: Machine) -> Iterator[str]:
 
 def refuse(file: SiteFile, layout: Layout, inventory: Inventory, gpus: Allocation) -> None:
     """Raises what would make ``up`` fail half way."""
-    wanted = max(sum(node.devices.values()) for node in nodes_of(file.spec, gpus))
-    if wanted > len(inventory.devices):
+    own = file.spec.clusters.hpc.provider == "local"
+    wanted = max((sum(node.devices.values()) for node in nodes_of(file.spec, gpus)), default=0)
+    if own and wanted > len(inventory.devices):
         raise SpecError(
             [
                 file.problem(

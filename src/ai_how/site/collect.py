@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ai_how.site import work
 from ai_how.site.control import Site
+from ai_how.site.facts import facts
 from ai_how.site.report.model import (
     Device,
     HostFacts,
@@ -31,7 +32,7 @@ PACKAGES = ("mlflow", "torch", "oumi", "transformers", "xllamacpp")
 
 def site_facts(site: Site) -> SiteFacts:
     """The site's shape as its file has it, with the versions of its services."""
-    known = work.facts(site)
+    known = facts(site)
     nodes = tuple(
         Node(
             node["name"],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ai_how.errors import NotFound, UsageError
+from ai_how.errors import CouldNotTell, NotFound, UsageError
 from ai_how.gpu.allocation import Allocation
 from ai_how.gpu.check import CHECKS
 from ai_how.gpu.demand import devices_of
@@ -22,23 +22,28 @@ from ai_how.host.probe import probe
 from ai_how.host.programs import program
 from ai_how.host.recorded import as_inventory
 from ai_how.jobs.aside import clear_aside
+from ai_how.providers.cluster import Cluster
+from ai_how.providers.existing import ExistingProvider, Reach, Together, reach
 from ai_how.providers.local import LocalProvider
 from ai_how.providers.model import Observed, Provider
-from ai_how.run import Clock, FileLock, Gate, LocalGate, SystemClock
+from ai_how.run import Clock, FileLock, Gate, LocalGate, LocalShare, SystemClock
 from ai_how.run.files import read_whole
 from ai_how.services import Layout, Service, Setting, catalogue, gateway, mlflow, slurm
-from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS, SECRETS, port_names
+from ai_how.services.catalogue import SECRETS, environments, port_names, programs
 from ai_how.services.model import Host
 from ai_how.site import check, listeners, ports, tls, unsupported
 from ai_how.site.apply import Actions
 from ai_how.site.execute import Executor
 from ai_how.site.gpus import Gpus, gpus_of
+from ai_how.site.leave import end_replicas
 from ai_how.site.model import Plan, Reporter, Silent
 from ai_how.site.overview import Overview, overview
 from ai_how.site.plan import make
 from ai_how.site.state import SiteState
 from ai_how.site.status import Status, observe_status
+from ai_how.site.there import doubts
 from ai_how.slurm.control import Slurm
+from ai_how.slurm.facts import ClusterFacts
 from ai_how.spec import SiteFile, parse
 
 DEFAULT_FILE = "cluster.yaml"
@@ -96,7 +101,16 @@ class Site:
 
     @cached_property
     def provider(self) -> Provider:
-        return LocalProvider(self.layout, self.gate, self.inventory.user)
+        services = LocalProvider(self.layout, self.gate, self.inventory.user)
+        return Together(services, ExistingProvider(self.reach)) if self.reach else services
+
+    @cached_property
+    def reach(self) -> Reach | None:
+        """The way to a cluster that exists; None where the site's Slurm is its own."""
+        hpc = self.file.spec.clusters.hpc
+        if hpc.provider != "existing" or hpc.existing is None:
+            return None
+        return reach(self.file.spec.name, hpc.existing, self.layout, gate=self.gate, clock=self.clock)
 
     # --- what is, and what is asked -------------------------------------------------------------------
 
@@ -113,10 +127,10 @@ class Site:
                 character_devices=tuple(str(path) for path in self.inventory.devices),
             ),
             ports=self._ports(),
-            programs={name: found for name in PROGRAMS if (found := self.toolbox.find(name))},
+            programs={name: found for name in self.programs if (found := self.toolbox.find(name))},
             environments={
                 name: folder / "bin" / "python"
-                for name in ENVIRONMENTS
+                for name in environments(self.file.spec)
                 if (folder := self.environments.find(name))
             },
             secrets=self.state.secrets(SECRETS, make=make_secrets),
@@ -137,11 +151,23 @@ class Site:
 
     def overview(self) -> Overview:
         """Both clusters as the file asks for them, against what this machine has. Changes nothing."""
-        return overview(self.file, self.gpus, self._ports(), self.inventory)
+        return overview(self.file, self.gpus, self._ports(), self.inventory, self.there)
+
+    @cached_property
+    def there(self) -> ClusterFacts | None:
+        """What a cluster that exists tells of itself; None where it does not answer, or there is none."""
+        if self.reach is None:
+            return None
+        try:
+            return self.reach.slurm.discover()
+        except CouldNotTell:
+            return None
 
     def plan(self) -> Plan:
         """What ``up`` would do now. Changes nothing. Raises :class:`SpecError` for what no provider does yet."""
         self._refuse_in_the_file()
+        if self.reach:
+            self.reach.open()
         setting = self.setting()
         services = catalogue(setting)
         observed = self.provider.observe(services)
@@ -154,6 +180,8 @@ class Site:
             said += check.shared_on(self.file, self.machine)
         if self.shown_gpus:
             said += self.shown_gpus.warnings
+        if self.reach and self.there:
+            said += doubts(self.file, self.there, self.reach.slurm.may_submit())
         return [*check.warnings(self.file, self.inventory, self.gpus), *said]
 
     def status(self) -> Status:
@@ -186,6 +214,8 @@ class Site:
 
     def _bring_up(self, reporter: Reporter) -> Plan:
         self.state.set_identity(self.file.spec.name, self.path)
+        if self.reach:
+            self.reach.open()
         self._install(reporter)
         setting = self.setting(make_secrets=True)
         services = catalogue(setting)
@@ -211,10 +241,12 @@ class Site:
         if not self.layout.root.exists():
             return
         with FileLock(self.state.lock_path, "down"):
-            actions = self._actions((), reporter)
             # First: it would ask for new replicas in the place of those that are parked.
             self.provider.destroy("reconciler")
-            actions.park_jobs()
+            if self.reach is None:
+                self._actions((), reporter).park_jobs()
+            else:
+                end_replicas(self.reach, self.layout, reporter)
             reporter.note("stopping the daemons")
             self.provider.close(catalogue(self.setting()))
             clear_aside(self.layout)
@@ -224,12 +256,15 @@ class Site:
         """Stop everything and remove the site's folder, data and all."""
         if not self.layout.root.exists():
             raise NotFound(f"there is no site '{self.file.spec.name}'", where=str(self.layout.root))
+        if self.reach:
+            # First what is far: without the site's folder nobody would find it again.
+            ExistingProvider(self.reach).remove()
         self.down(reporter)
         shutil.rmtree(self.layout.root)
 
     def _install(self, reporter: Reporter) -> None:
-        self.toolbox.ensure(PROGRAMS, reporter.note)
-        for name in ENVIRONMENTS:
+        self.toolbox.ensure(self.programs, reporter.note)
+        for name in environments(self.file.spec):
             self.environments.ensure(name, reporter.note)
 
     def _execute(self, plan: Plan, services: tuple[Service, ...], reporter: Reporter) -> None:
@@ -247,13 +282,13 @@ class Site:
 
     def _unready(self, observed: Observed) -> list[str]:
         """Nodes that a healthy slurmctld waits for."""
-        if not observed.services["slurmctld"].healthy:
+        if "slurmctld" not in observed.services or not observed.services["slurmctld"].healthy:
             return []
         return [node.name for node in self.slurm.nodes() if node.unheard]
 
     def _missing(self) -> Mapping[str, str]:
-        missing = {name: program(name).purpose for name in PROGRAMS if self.toolbox.find(name) is None}
-        for name in ENVIRONMENTS:
+        missing = {name: program(name).purpose for name in self.programs if self.toolbox.find(name) is None}
+        for name in environments(self.file.spec):
             if self.environments.find(name) is None:
                 missing[f"{name} environment"] = "the services run in it"
         return missing
@@ -293,15 +328,27 @@ class Site:
     @cached_property
     def slurm(self) -> Slurm:
         """The site's Slurm, for jobs. sbatch hands its PATH on to them: there they find srun, unpacked too."""
+        if self.reach:
+            return self.reach.slurm
         path, found = os.environ.get("PATH", os.defpath), self.program_paths
         if "srun" in found:
             path += f"{os.pathsep}{found['srun'].parent}"
         return Slurm(self.gate, {**slurm.client_env(self.setting()), "PATH": path}, found)
 
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The site's Slurm with the files that its nodes see, and the way to their ports."""
+        return self.reach.cluster if self.reach else Cluster(self.slurm, LocalShare(), self.layout.share)
+
     @property
     def program_paths(self) -> Mapping[str, Path]:
         """Where each program is, by name."""
-        return {name: found.path for name in PROGRAMS if (found := self.toolbox.find(name))}
+        return {name: found.path for name in self.programs if (found := self.toolbox.find(name))}
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that this site needs, by the toolbox's names."""
+        return programs(self.file.spec)
 
     @property
     def tracking_uri(self) -> str:
@@ -336,7 +383,7 @@ class Site:
         return {
             **slurm.client_env(setting),
             "PATH": os.pathsep.join([*folders, os.environ.get("PATH", "")]),
-            "MLFLOW_TRACKING_URI": mlflow.tracking_uri(setting),
+            **({"MLFLOW_TRACKING_URI": uri} if (uri := mlflow.tracking_uri(setting)) else {}),
             "OPENAI_BASE_URL": f"{gateway.base_url(setting)}/v1",
             "OPENAI_API_KEY": self.gateway_token,
             "OLLAMA_HOST": gateway.base_url(setting),

@@ -15,7 +15,7 @@ from ai_how import __version__
 from ai_how.errors import AiHowError
 from ai_how.jobs.control import RecipeFile, find_recipe
 from ai_how.jobs.model import JobFolder, JobRecord
-from ai_how.services.catalogue import ENVIRONMENTS, PROGRAMS
+from ai_how.services.catalogue import PROGRAMS, environments
 from ai_how.serving.engines import find_engine
 from ai_how.serving.replicas import ReplicaResources
 from ai_how.site import serving, work
@@ -99,7 +99,7 @@ def run_demo(site: Site, reporter: DemoReporter, report: Path) -> DemoFacts:
             model=served[0],
             answers=tuple(answers),
             jobs=jobs,
-            versions=tuple(versions(site, (*ENVIRONMENTS, *JOB_ENVIRONMENTS))),
+            versions=tuple(versions(site, (*environments(site.file.spec), *JOB_ENVIRONMENTS))),
             host=host_facts(site),
             command=COMMAND,
             started=started,
@@ -113,7 +113,7 @@ def _set_up(site: Site, line: Timeline) -> None:
     with line.phase("find or install the programs", "set-up") as outcome:
         found = site.toolbox.ensure((*PROGRAMS, *find_engine(work.ENGINE).libraries), line.reporter.note)
         outcome.append(f"{len(found)} programs")
-    for name in (*ENVIRONMENTS, *JOB_ENVIRONMENTS):
+    for name in (*environments(site.file.spec), *JOB_ENVIRONMENTS):
         with line.phase(f"environment {name}", "set-up"):
             site.environments.ensure(name, line.reporter.note)
 

@@ -61,13 +61,16 @@ def fit_of(
     """The same for files that are here: in the partition named, or else in the default one, or else in any."""
     shape = read_shape(path, engine.name)
     offered = tuple(offers(site))
+    existing = site.file.spec.clusters.hpc.existing
+    untyped = existing.jobs.gpu if existing else None
     default = next((one.partition for one in offered if one.default), None)
     others = [] if partition else sorted({one.partition for one in offered} - {default})
     fits = []
     for wanted in (partition or default, *others):
         part = [one for one in offered if one.partition == wanted]
         memories = [one.memory_mb * _MIB for one in part]
-        found = choose(name, shape, context, slots, tuple(gres_of(part)), memories, engine=engine.name)
+        gres = tuple(gres_of(part, untyped))
+        found = choose(name, shape, context, slots, gres, memories, engine=engine.name)
         fits.append(replace(found, partition=wanted))
     # GPUs wherever they are go before a node without: the default partition's first.
     best = next((one for one in fits if one.devices), next((one for one in fits if one.chosen), fits[0]))
@@ -97,12 +100,15 @@ def offers(site: Site) -> Iterator[Offer]:
             yield Offer(part.name, part.default, name, node.cpus, node.memory_gb * 1024, dict(node.devices))
 
 
-def gres_of(offered: Iterable[Offer]) -> Iterator[Gres]:
-    """Slurm's types of GPU that are offered, by name, and how many of each one node has at most."""
+def gres_of(offered: Iterable[Offer], untyped: str | None = None) -> Iterator[Gres]:
+    """Slurm's types of GPU that are offered, by name, and how many of each one node has at most.
+
+    ``untyped`` is what GPUs are that Slurm gives no type.
+    """
     most: dict[str, int] = {}
     for one in offered:
         for kind, count in one.gres.items():
             most[kind] = max(count, most.get(kind, 0))
     for kind in sorted(most):
-        memory, is_slice = gres_memory(kind)
+        memory, is_slice = gres_memory(kind or untyped or "")
         yield Gres(kind, memory, most[kind], is_slice)

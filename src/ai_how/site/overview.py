@@ -10,6 +10,8 @@ from ai_how.gpu.demand import cloud_gpu_nodes
 from ai_how.gpu.model import Grant
 from ai_how.host.inventory import Inventory
 from ai_how.services.nodes import given
+from ai_how.site.there import gres_words
+from ai_how.slurm.facts import ClusterFacts, NodeKind
 from ai_how.slurm.render import hostlist
 from ai_how.spec import SiteFile
 from ai_how.spec.model import NodeGroup, SiteSpec, WorkerGroup
@@ -66,9 +68,12 @@ class Overview:
     services: tuple[ServicePort, ...]
     sums: tuple[Sum, ...]
     gpus: Allocation
+    #: What a cluster that exists tells of itself; None where it could not be asked, or is the site's own.
+    there: ClusterFacts | None = None
 
     def as_json(self) -> dict[str, object]:
         return {
+            **({"cluster": asdict(self.there)} if self.there else {}),
             "site": self.site,
             "description": self.description,
             "providers": dict(self.providers),
@@ -93,10 +98,16 @@ def _place(grant: Grant) -> dict[str, object]:
     return {"profile": grant.slice.profile, "start": grant.slice.start}
 
 
-def overview(file: SiteFile, gpus: Allocation, ports: Mapping[str, int], inventory: Inventory) -> Overview:
-    """The whole site as it is asked for."""
+def overview(
+    file: SiteFile,
+    gpus: Allocation,
+    ports: Mapping[str, int],
+    inventory: Inventory,
+    there: ClusterFacts | None = None,
+) -> Overview:
+    """The whole site as it is asked for; of a cluster that exists, what is ``there``."""
     spec = file.spec
-    machines = tuple(_machines(spec, gpus))
+    machines = tuple(_machines(spec, gpus, there))
     providers = {"hpc": spec.clusters.hpc.provider, "cloud": spec.clusters.cloud.provider}
     here = tuple(each for each in machines if providers[each.cluster] != "existing")
     return Overview(
@@ -107,10 +118,11 @@ def overview(file: SiteFile, gpus: Allocation, ports: Mapping[str, int], invento
         services=tuple(_services(spec, ports)),
         sums=tuple(_sums(here, inventory)),
         gpus=gpus,
+        there=there,
     )
 
 
-def _machines(spec: SiteSpec, gpus: Allocation) -> Iterator[Machines]:
+def _machines(spec: SiteSpec, gpus: Allocation, there: ClusterFacts | None) -> Iterator[Machines]:
     hpc, cloud = spec.clusters.hpc, spec.clusters.cloud
     one = hpc.controller
     # The controller of a cluster that runs already is its owner's; the file need not know it.
@@ -119,7 +131,10 @@ def _machines(spec: SiteSpec, gpus: Allocation) -> Iterator[Machines]:
             "hpc", "controller", "controller", 1, one.cpu_cores, one.memory_gb, one.disk_gb, one.ip_address,
             {},
         )  # fmt: skip
-    for group in hpc.groups:
+    if there is not None:
+        untyped = hpc.existing.jobs.gpu if hpc.existing else None
+        yield from (_kind(kind, untyped) for kind in there.kinds)
+    for group in hpc.groups if there is None else ():
         yield _group(group, gpus)
     if (plane := cloud.control_plane) is not None:
         address = plane.ip_address or plane.ip_range
@@ -133,6 +148,13 @@ def _machines(spec: SiteSpec, gpus: Allocation) -> Iterator[Machines]:
         yield _workers("cpu worker", workers.cpu_workers, gpus, ())
     if workers is not None and workers.gpu_workers is not None:
         yield _workers("gpu worker", workers.gpu_workers, gpus, cloud_gpu_nodes(spec))
+
+
+def _kind(kind: NodeKind, untyped: str | None) -> Machines:
+    return Machines(
+        "hpc", f"partition {kind.partition}", kind.names, kind.count, kind.cpus, kind.memory_mb // 1024, None,
+        kind.partition, gres_words(kind, untyped),
+    )  # fmt: skip
 
 
 def _group(group: NodeGroup, gpus: Allocation) -> Machines:

@@ -53,7 +53,8 @@ def make(
             before += [step.id for step in removals if step.target.startswith(_NODE)]
         chosen[service.name] = Step(step.action, step.target, step.why, (*base, *before))
     steps += chosen.values()
-    steps += _joining(chosen, removals, unready)
+    if "slurmctld" in chosen:
+        steps += _joining(chosen, removals, unready)
     return Plan(tuple(steps))
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from ai_how.errors import AiHowError
 from ai_how.host import Progress
-from ai_how.serving.engines import Engine, Place, place_of, read_head
+from ai_how.serving.engines import Engine, Place, place_of
 from ai_how.serving.fit import Fit, Need, need, read_shape
 from ai_how.serving.replicas import ModelVersion, ReplicaResources, check_engine, check_name, request_of
 from ai_how.serving.replicas.plan import memory_for
+from ai_how.site import modelfile, work
 from ai_how.site.control import Site
 from ai_how.site.fit import fit_of
-from ai_how.site.sources import bring, engine_for
+from ai_how.site.modelfile import ModelFile
+from ai_how.site.sources import engine_for
 from ai_how.spec.runtime import ServingRuntime
 
 #: llama.cpp's word for the whole model: more layers than any has.
@@ -40,28 +42,29 @@ def resolve(site: Site, wish: Wish, progress: Progress) -> tuple[str, ModelVersi
     Raises :class:`NotFound` for a model that does not exist, :class:`AiHowError` when the engine cannot serve it.
     """
     engine = engine_for(wish.reference, wish.engine)
-    found = bring(site, wish.reference, engine, progress)
+    found = modelfile.find(site, wish.reference, engine, progress)
     name = wish.name or found.name
     check_name(name)
-    libraries = site.toolbox.ensure(engine.libraries, progress)
-    place = place_of(wish.runtime, engine.runtime, lambda kept: site.environments.ensure(kept, progress))
-    resources = _with_gpus(site, wish, name, found.path, engine, place, progress)
+    # What an engine on a cluster elsewhere links with, its environment there has to bring.
+    libraries = {} if site.reach else site.toolbox.ensure(engine.libraries, progress)
+    place = place_of(wish.runtime, engine.runtime, lambda kept: work.environment_of(site, kept, progress))
+    resources = _with_gpus(site, wish, name, found.here, engine, place, progress)
     simulated = site.file.spec.clusters.hpc.provider == "local"
     devices = 0 if simulated else count_of(resources.gres)
     version = ModelVersion(
         reference=wish.reference,
-        label=found.version or "",
+        label=found.version,
         engine=engine.name,
-        path=str(found.path.resolve()),
+        path=str(found.path),
         place=place,
         environment={key: value for library in libraries.values() for key, value in library.env.items()},
         context=wish.context,
         slots=wish.slots,
         gpu_layers=ALL_LAYERS if devices else 0,
         devices=devices,
-        resources=_with_memory(resources, wish, found.path, engine),
+        resources=_with_memory(resources, wish, found, engine),
     )
-    check_engine(engine, request_of(name, version), read_head(found.path))
+    check_engine(engine, request_of(name, version), found.head)
     return name, version
 
 
@@ -72,11 +75,14 @@ def count_of(gres: str | None) -> int:
 
 
 def _with_gpus(
-    site: Site, wish: Wish, name: str, path: Path, engine: Engine, place: Place, progress: Progress
+    site: Site, wish: Wish, name: str, path: Path | None, engine: Engine, place: Place, progress: Progress
 ) -> ReplicaResources:
     """The resources with the smallest GPU that holds the model, where none is named and the engine computes on GPUs."""
     resources = wish.resources
     if resources.gres is not None or engine.gpus(place) == "never":
+        return resources
+    if path is None:
+        progress("no GPU is chosen for a file that is on the cluster alone: --gres names one")
         return resources
     try:
         found = fit_of(site, name, path, engine, wish.context, wish.slots, resources.partition)
@@ -99,12 +105,13 @@ def _nothing_holds(engine: Engine, found: Fit) -> AiHowError:
     )
 
 
-def _with_memory(resources: ReplicaResources, wish: Wish, path: Path, engine: Engine) -> ReplicaResources:
+def _with_memory(
+    resources: ReplicaResources, wish: Wish, found: ModelFile, engine: Engine
+) -> ReplicaResources:
     if resources.memory is not None:
         return resources
-    files = path.rglob("*") if path.is_dir() else [path]
-    size = sum(file.stat().st_size for file in files if file.is_file())
-    return replace(resources, memory=memory_for(size, _need(path, wish, engine)))
+    needed = _need(found.here, wish, engine) if found.here else None
+    return replace(resources, memory=memory_for(found.size, needed))
 
 
 def _need(path: Path, wish: Wish, engine: Engine) -> Need | None:

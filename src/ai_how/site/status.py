@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ai_how.errors import AiHowError
 from ai_how.providers.model import Observation, Provider, State
-from ai_how.services import Setting, catalogue, gateway, mlflow, object_store
+from ai_how.services import Setting, catalogue, cluster, gateway, mlflow, object_store
+from ai_how.services.catalogue import own_slurm
 from ai_how.slurm.control import Slurm
 from ai_how.slurm.model import NodeState
 from ai_how.spec import SiteSpec
@@ -24,12 +25,15 @@ class Status:
     nodes: Sequence[NodeState] | None
     addresses: Mapping[str, str]
     strays: int
+    own_nodes: bool = True
 
     @property
     def up(self) -> bool:
         """Every service runs and is healthy, and every node takes jobs."""
-        return all(one.state is State.RUNNING and one.healthy for one in self.services.values()) and (
-            self.nodes is not None and all(node.usable for node in self.nodes)
+        services = all(one.state is State.RUNNING and one.healthy for one in self.services.values())
+        # The nodes of somebody else's cluster are theirs: some of hundreds are always down.
+        return services and (
+            not self.own_nodes or (self.nodes is not None and all(node.usable for node in self.nodes))
         )
 
     def as_json(self) -> dict[str, object]:
@@ -68,7 +72,8 @@ def observe_status(spec: SiteSpec, setting: Setting, provider: Provider, slurm: 
     """Look at every service, and ask slurmctld about its nodes when it runs."""
     observed = provider.observe(catalogue(setting))
     nodes = None
-    if slurm is not None and observed.services["slurmctld"].state is State.RUNNING:
+    controller = observed.services.get("slurmctld") or observed.services[cluster.NAME]
+    if slurm is not None and controller.state is State.RUNNING:
         try:
             nodes = slurm.nodes()
         except AiHowError:
@@ -78,10 +83,17 @@ def observe_status(spec: SiteSpec, setting: Setting, provider: Provider, slurm: 
         folder=str(setting.layout.root),
         services=observed.services,
         nodes=nodes,
-        addresses={
-            "gateway": f"{gateway.base_url(setting)}/v1",
-            "mlflow": mlflow.tracking_uri(setting),
-            "s3": object_store.endpoint(setting),
-        },
+        addresses=dict(_addresses(setting)),
         strays=len(observed.strays),
+        own_nodes=own_slurm(spec),
     )
+
+
+def _addresses(setting: Setting) -> Iterator[tuple[str, str]]:
+    """Where the services are that somebody connects to."""
+    services = setting.spec.clusters.cloud.services
+    yield "gateway", f"{gateway.base_url(setting)}/v1"
+    if services.mlflow.enabled:
+        yield "mlflow", mlflow.tracking_uri(setting)
+    if services.object_store.enabled:
+        yield "s3", object_store.endpoint(setting)

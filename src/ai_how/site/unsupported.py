@@ -42,8 +42,11 @@ def unsupported(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
 
 
 def _providers(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
-    for path, cluster in ((_HPC, spec.clusters.hpc), (_CLOUD, spec.clusters.cloud)):
-        if cluster.provider != "local":
+    for path, cluster, known in (
+        (_HPC, spec.clusters.hpc, ("local", "existing")),
+        (_CLOUD, spec.clusters.cloud, ("local",)),
+    ):
+        if cluster.provider not in known:
             yield (*path, "provider"), f"the provider {cluster.provider} is not there yet"
     why = "nothing mounts it yet"
     if spec.clusters.hpc.provider == "local":
@@ -54,15 +57,13 @@ def _providers(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
 
 def _slurm(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
     slurm = spec.clusters.hpc.slurm_config
-    if not slurm.accounting.enabled:
+    if not slurm.accounting.enabled and spec.clusters.hpc.provider != "existing":
         yield (*_SLURM, "accounting", "enabled"), "a site without accounting: runs are closed by it"
 
 
 def _services(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
-    services = spec.clusters.cloud.services
-    for name in type(services).model_fields:
-        if not getattr(services, name).enabled:
-            yield (*_CLOUD, "services", name, "enabled"), f"a site without {name}: jobs and models need it"
+    if not spec.clusters.cloud.services.gateway.enabled:
+        yield (*_CLOUD, "services", "gateway", "enabled"), "a site without gateway: models are served through it"
 
 
 def _operations(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
@@ -94,6 +95,11 @@ def _said(part: BaseModel) -> Iterator[str]:
 def notes(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
     """What the provider local takes another way than a provider with machines would, as (path, words)."""
     cloud = spec.clusters.cloud
+    if spec.clusters.hpc.provider == "existing" and "slurm_config" in spec.clusters.hpc.model_fields_set:
+        yield (
+            (*_HPC, "slurm_config"),
+            "a cluster that exists is its owner's: its partitions and limits are as they are, and this is left aside",
+        )
     if cloud.provider != "local":
         return
     if cloud.kubernetes_config is not None or cloud.control_plane is not None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ai_how.client.tracking import Tracking
+from ai_how.client.untracked import Untracked
 from ai_how.errors import UsageError
 from ai_how.host import Progress
 from ai_how.jobs.control import Jobs, RecipeFile
+from ai_how.jobs.far import Far
 from ai_how.jobs.model import JobRecord
 from ai_how.models.control import Gguf, Models
 from ai_how.models.convert import Precision
-from ai_how.services.nodes import nodes_of, partitions_of
+from ai_how.providers.existing import FarEnvironments
 from ai_how.site.control import Site
+from ai_how.site.facts import facts
 from ai_how.slurm.model import Job
-from ai_how.spec import walltime
 from ai_how.spec.recipe import Recipe
 
 #: Longer than a job's own time limit: it may wait in the queue, and be requeued.
@@ -28,12 +29,13 @@ CONVERTER = "oumi"
 
 def jobs_of(site: Site) -> Jobs:
     """The jobs of a site that was brought up. Raises :class:`UsageError` for one that was not."""
-    return Jobs(site.slurm, site.layout, _tracking(site), site.clock)
+    far = Far(site.cluster) if site.cluster.apart else None
+    return Jobs(site.slurm, site.layout, _tracking(site), site.clock, far)
 
 
 def _tracking(site: Site) -> Tracking:
     refuse_unborn(site)
-    return Tracking(site.tracking_uri)
+    return Tracking(site.tracking_uri) if site.tracking_uri else Untracked()
 
 
 def refuse_unborn(site: Site) -> None:
@@ -45,10 +47,17 @@ def python_for(site: Site, recipe: Recipe, progress: Progress) -> str:
     """The interpreter that the recipe's environment means; a kept environment is built when it is not there."""
     environment = recipe.environment
     if environment.venv is not None:
-        return str(site.environments.ensure(environment.venv, progress) / "bin" / "python")
+        return str(environment_of(site, environment.venv, progress) / "bin" / "python")
     if environment.path is not None:
         return str(Path(environment.path) / "bin" / "python")
     return "python3"
+
+
+def environment_of(site: Site, name: str, progress: Progress) -> Path:
+    """The folder of a kept environment as the nodes see it; built when it is not there."""
+    if site.reach:
+        return FarEnvironments(site.reach).ensure(name, progress)
+    return site.environments.ensure(name, progress)
 
 
 def submit(site: Site, file: RecipeFile, progress: Progress) -> JobRecord:
@@ -90,37 +99,3 @@ def gguf(site: Site, reference: str, progress: Progress, precision: Precision = 
     return models_of(site).gguf(reference, converter, precision)
 
 
-def facts(site: Site) -> Mapping[str, Any]:
-    """What a job may know of its site: nodes, devices, partitions, services. No secrets."""
-    spec = site.file.spec
-    partitions = list(partitions_of(spec))
-    ports = site.setting().ports
-    return {
-        "site": spec.name,
-        "partitions": [
-            {
-                "name": part.name,
-                "nodes": list(part.nodes),
-                "default": part.default,
-                "time_limit": walltime.render(walltime.seconds(part.max_time)),
-            }
-            for part in partitions
-        ],
-        "nodes": [
-            {
-                "name": node.name,
-                "cpus": node.cpus,
-                "memory_gb": node.memory_gb,
-                "devices": [{"type": kind, "count": count} for kind, count in node.devices.items()],
-                "partitions": [part.name for part in partitions if node.name in part.nodes],
-            }
-            for node in nodes_of(spec, site.gpus)
-        ],
-        "services": [
-            {"name": label, "port": ports[name]}
-            for label, name in (
-                ("gateway", "gateway"), ("mlflow", "mlflow"), ("postgresql", "postgresql"),
-                ("object-store", "object-store"),
-            )
-        ],
-    }  # fmt: skip

@@ -55,6 +55,8 @@ def gateway(spec: SiteSpec) -> Iterator[Found]:
 def places(spec: SiteSpec) -> Iterator[Found]:
     """The partition, the account and the QOS of a model exist, and its replicas fit there."""
     slurm = spec.clusters.hpc.slurm_config
+    if spec.clusters.hpc.provider == "existing" and "partitions" not in slurm.model_fields_set:
+        return  # the file does not tell its partitions: Slurm there will
     accounts, qos = [one.name for one in slurm.accounts], [one.name for one in slurm.qos]
     for index, model in enumerate(spec.serving.models):
         path = (*_MODELS, index, "resources")

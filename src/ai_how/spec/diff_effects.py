@@ -129,6 +129,27 @@ def _preemption(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:
     return _nothing("no job makes room for another") if kinds == {"none"} else _SLURM
 
 
+def _existing(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:
+    """Where a cluster that exists is, and how its jobs are submitted: those who use it read that anew."""
+    if new.clusters.hpc.provider != "existing":
+        return _UNUSED
+    told = ("cluster", "reconciler", "tracker")
+    if key_path(change.path)[-1] in ("host", "user", "folder"):
+        what = "makes the site's folder there, and leaves the former one; restarts reconciler and tracker"
+        return Consequence(Effect.RESTART, what, told)
+    return Consequence(Effect.RESTART, "restarts reconciler and tracker; jobs submitted from then on go by it", told)
+
+
+def _enabled(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:
+    """A service that comes or goes. Only MLflow is known to another one."""
+    key = key_path(change.path)[-2]
+    name, also = key.replace("_", "-"), ("tracker",) if key == "mlflow" else ()
+    more = "; restarts tracker" if also else ""
+    if getattr(new.clusters.cloud.services, key).enabled:
+        return Consequence(Effect.ADD, f"adds {name}{more}", also)
+    return Consequence(Effect.DRAIN, f"stops {name}, whose data stay{more}", also)
+
+
 _QOS = ("clusters", "hpc", "slurm_config", "qos")
 _ACCOUNTS = ("clusters", "hpc", "slurm_config", "accounts")
 _SLURM = _restart("slurmctld", more="; the nodes read slurm.conf again")
@@ -161,7 +182,7 @@ RULES: Mapping[str, Rule] = {
     "global.gpu_allocation.devices.pci_address": _nothing("the devices are simulated"),
     "clusters.hpc.provider": _RECREATE,
     "clusters.hpc.libvirt": _UNUSED,
-    "clusters.hpc.existing": _UNUSED,
+    "clusters.hpc.existing": _existing,
     "clusters.hpc.controller": _nothing("an emulated controller is not confined to it"),
     "clusters.hpc.compute_nodes": _nodes,
     "clusters.hpc.compute_nodes.cpu_cores": _SHAPE,
@@ -189,11 +210,11 @@ RULES: Mapping[str, Rule] = {
     "clusters.cloud.worker_nodes.gpu_workers.ip_range": _UNUSED,
     "clusters.cloud.kubernetes_config": _UNUSED,
     "clusters.cloud.services.postgresql": _restart("postgresql", "mlflow"),
-    "clusters.cloud.services.postgresql.enabled": _NOT_WITHOUT,
+    "clusters.cloud.services.postgresql.enabled": _enabled,
     "clusters.cloud.services.object_store": _restart("object-store", "mlflow"),
-    "clusters.cloud.services.object_store.enabled": _NOT_WITHOUT,
+    "clusters.cloud.services.object_store.enabled": _enabled,
     "clusters.cloud.services.mlflow": _restart("mlflow", "tracker"),
-    "clusters.cloud.services.mlflow.enabled": _NOT_WITHOUT,
+    "clusters.cloud.services.mlflow.enabled": _enabled,
     "clusters.cloud.services.gateway": _restart("gateway"),
     "clusters.cloud.services.gateway.enabled": _NOT_WITHOUT,
     "serving": _TOLD,

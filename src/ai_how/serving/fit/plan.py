@@ -15,6 +15,10 @@ _USABLE = 0.95
 _SLICE = re.compile(r"(?:^|_)\d+g\.(\d+)gb")
 
 
+#: What GPUs are called that Slurm gives no type.
+UNTYPED = "a GPU without a type"
+
+
 def gres_memory(kind: str) -> tuple[int | None, bool]:
     """The usable bytes of one of Slurm's types of GPU, and whether it is a slice. None when it is not known."""
     if found := _SLICE.search(kind):
@@ -44,7 +48,7 @@ def choose(
     else:
         considered = tuple(_node(asked, memory) for memory in sorted(set(nodes)))
     remarks = [
-        f"The memory of {one.type} is not known, so it was left out." for one in gres if not one.memory
+        f"The memory of {one.type or UNTYPED} is not known, so it was left out." for one in gres if not one.memory
     ]
     if not gres:
         remarks.append("The cluster has no GPUs: the replica runs on CPUs, in a node's memory.")
@@ -61,8 +65,9 @@ def _device(asked: Need, one: Gres, heads: int, engine: str) -> Considered:
     count = _count(asked, one, usable, heads if divides_layers(engine) else 0)
     # Weights and cache are divided among devices; the rest each has for itself.
     free = usable * count - asked.weights - asked.cache - count * (asked.compute + asked.runtime)
-    name = f"{count} x {one.type}" if count > 1 else one.type
-    return Considered(f"gpu:{one.type}:{count}", usable * count, free, _why(name, usable * count, free))
+    name = f"{count} x {one.type or UNTYPED}" if count > 1 else one.type or UNTYPED
+    gres = f"gpu:{one.type}:{count}" if one.type else f"gpu:{count}"
+    return Considered(gres, usable * count, free, _why(name, usable * count, free))
 
 
 def _count(asked: Need, one: Gres, usable: int, heads: int) -> int:

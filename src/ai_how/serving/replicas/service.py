@@ -8,14 +8,16 @@ import select
 import signal
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ai_how.errors import AiHowError, NotFound
+from ai_how.providers.existing import reach_of_site
 from ai_how.providers.local.render import SERVICE_MARK, SITE_MARK
 from ai_how.run import Clock, FileLock, LocalGate, LocalShare, Share, SystemClock
+from ai_how.services import Layout
 from ai_how.serving.replicas.control import Replicas, SiteFolders
 from ai_how.serving.replicas.model import Submitter, Tunnels
 from ai_how.serving.replicas.reconciler import Reconciler, Rhythm
@@ -67,6 +69,13 @@ class Cluster:
     local: bool = True
     tunnels: Tunnels | None = None
     mirror: Path | None = None
+    #: What its nodes see, where that is not the site's own folder: logs are in there, too.
+    share_folder: Path | None = None
+
+    def folders(self, config: ReconcilerConfig) -> SiteFolders:
+        """Where everything of the site is."""
+        found, there = config.folders, self.share_folder
+        return found if there is None else replace(found, share=there, log=there / "log")
 
 
 def load_config(path: Path) -> ReconcilerConfig:
@@ -82,8 +91,29 @@ def load_config(path: Path) -> ReconcilerConfig:
         ) from error  # fmt: skip
 
 
+class Direct:
+    """The nodes can be reached from here: this machine is a login node of theirs."""
+
+    def local(self, host: str, port: int) -> tuple[str, int]:
+        return host, port
+
+    def close(self, host: str, port: int) -> None:
+        return
+
+
 def cluster_of(config: ReconcilerConfig) -> Cluster:
-    """The cluster of this machine, by Slurm's own programs and a folder that is here."""
+    """The site's cluster: its own, by Slurm's programs and a folder that is here; or one that exists elsewhere."""
+    reach = reach_of_site(Layout(config.site))
+    if reach is not None:
+        there = reach.cluster
+        return Cluster(
+            submitter=there.slurm,
+            share=there.share,
+            local=False,
+            tunnels=there.tunnels or Direct(),
+            mirror=SiteFolders.of(config.site).endpoints,
+            share_folder=there.folder,
+        )
     programs: Mapping[str, Path] = {}
     if config.programs:
         programs = {name: Path(config.programs) / name for name in _PROGRAMS}
@@ -146,11 +176,12 @@ class Ear:
 
 def serve(config: ReconcilerConfig, cluster: Cluster | None = None, clock: Clock | None = None) -> None:
     """Make passes until SIGTERM. Raises :class:`AiHowError` when it cannot begin, as when another one runs."""
-    clock, folders = clock or SystemClock(), config.folders
+    clock = clock or SystemClock()
     # The marks by which the site knows its daemons. sbatch would hand them on to jobs, which are none.
     for mark in (SITE_MARK, SERVICE_MARK):
         os.environ.pop(mark, None)
     cluster = cluster or cluster_of(config)
+    folders = cluster.folders(config)
     with FileLock(folders.state / "reconciler.lock", "reconciler"):
         ear = Ear(folders.demand)
         replicas = Replicas(

@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -40,10 +41,16 @@ class Run:
         self.id = run_id if uri else None
         self._uri = (uri or "").rstrip("/")
         self._lost = 0
+        self._files = _Store(Path(urllib.parse.urlsplit(self._uri).path), run_id) if self._local else None
         self._queue: queue.Queue[Entry | Path | None] = queue.Queue()
         self._thread = threading.Thread(target=self._send_all, name="tracking", daemon=True)
         if self.id:
             self._thread.start()
+
+    @property
+    def _local(self) -> bool:
+        """Whether the run is in files, for somebody to bring over: the server cannot be reached from here."""
+        return bool(self.id) and self._uri.startswith("file:")
 
     @classmethod
     def of_this_job(cls) -> Run:
@@ -105,9 +112,15 @@ class Run:
         self._lost += entries
 
     def _send_lines(self, kind: str, lines: list[dict[str, object]]) -> None:
+        if self._files:
+            self._files.write(kind, lines)
+            return
         self._call("POST", "mlflow/runs/log-batch", json.dumps({"run_id": self.id, kind: lines}).encode())
 
     def _send_file(self, path: Path) -> None:
+        if self._files:
+            self._files.keep(path)
+            return
         query = urllib.parse.urlencode({"run_id": self.id})
         root = json.loads(self._call("GET", f"mlflow/runs/get?{query}"))["run"]["info"]["artifact_uri"]
         if not root.startswith(_SCHEME):
@@ -127,6 +140,28 @@ class Run:
         with urllib.request.urlopen(request, timeout=30) as answer:
             content: bytes = answer.read()
         return content
+
+
+class _Store:
+    """A run in the form of MLflow's file store, so that MLflow's own client finds in it what was recorded here."""
+
+    def __init__(self, root: Path, run_id: str | None) -> None:
+        self._run = root / "0" / str(run_id)
+
+    def write(self, kind: str, lines: list[dict[str, object]]) -> None:
+        for line in lines:
+            path = self._run / kind / str(line["key"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "params":
+                path.write_text(str(line["value"]), encoding="utf-8")
+            else:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(f"{line['timestamp']} {line['value']} {line['step']}\n")
+
+    def keep(self, path: Path) -> None:
+        folder = self._run / "artifacts"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / path.name)
 
 
 def _authorization() -> str | None:
