@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from tiny_gguf import write_tiny_gguf
 
 from ai_how import connect, connect_async
 from ai_how.cli import main
-from ai_how.client import Conversation, Patience, Refused
+from ai_how.client import Conversation, NoAnswer, Patience, Refused
 from ai_how.errors import CouldNotTell, UsageError
 from ai_how.run import wait_until
 from ai_how.security import Certificates, write_private
@@ -280,6 +281,40 @@ def test_a_tunnel_comes_back_after_its_connection_broke(login: LoginNode, door: 
         assert site.chat("tiny", "hi", max_tokens=1).finish_reason == "length"
         url = site.url
     assert not listening(url), "closing the client ends its tunnel"
+
+
+class Halting(BaseHTTPRequestHandler):
+    """Answers with one piece of a stream, and says nothing more."""
+
+    protocol_version = "HTTP/1.1"
+    over = threading.Event()
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        event = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+        self.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+        self.over.wait(30)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+def test_an_answer_under_way_is_lost_with_its_tunnel_and_says_so(login: LoginNode) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Halting)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        with connect(via="login", ssh_config=login.config, url=url, token="t") as site:
+            stream = site.chat("tiny", "hi", stream=True)
+            assert next(stream) == "a"
+            kill_master(site.url)
+            with pytest.raises(NoAnswer, match="broke off"):
+                next(stream)
+    finally:
+        Halting.over.set()
+        server.shutdown()
 
 
 def test_connect_runs_a_command_through_a_tunnel(login: LoginNode, door: Door) -> None:

@@ -140,6 +140,15 @@ def test_a_connection_is_lost_since_it_broke_not_since_the_question_was_asked() 
     assert tries.pause(WAKING, 401.0) == 7.0
 
 
+def test_a_connection_that_was_closed_is_made_anew_once() -> None:
+    tries, dropped = plan.Tries(Patience(600), 0.0), NoAnswer("http://g", "ReadError", dropped=True)
+    assert tries.pause(dropped, 0.0) == 0.0
+    with pytest.raises(NoAnswer):
+        tries.pause(dropped, 0.1)
+    with pytest.raises(NoAnswer):
+        plan.Tries(Patience(600), 0.0).pause(NoAnswer("http://g", "x", begun=True, dropped=True), 0.0)
+
+
 # --- both clients -------------------------------------------------------------------------------------
 
 
@@ -184,6 +193,8 @@ def test_a_gateway_out_of_reach_is_asked_again_while_its_tunnel_comes_back() -> 
     assert list(site.chat("tiny", "hi", stream=True)) == ["a"] and len(asked) == 3
     with pytest.raises(NoAnswer):
         client(scripted(httpx.ConnectError("refused"))[0]).chat("tiny", "hi")
+    restarted = scripted(httpx.RemoteProtocolError("Server disconnected"), said("hello"))[0]
+    assert client(restarted).chat("tiny", "hi").text == "hello"
 
 
 def test_silence_is_a_time_out() -> None:

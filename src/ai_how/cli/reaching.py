@@ -115,8 +115,8 @@ class Waiting:
         if self._over.wait(1.0):
             return
         if not err.is_terminal:
-            state = self._state()
-            err.print(f"waiting for {self._model}{f', which is {state}' if state else ''}")
+            if (state := self._state()) != "ready":  # then it is answering, and says so itself
+                err.print(f"waiting for {self._model}{f', which is {state}' if state else ''}")
             return
         with err.status("") as status:
             state, looked = self._state(), time.monotonic()

@@ -122,9 +122,12 @@ class Refused(AiHowError):
 
 
 class NoAnswer(CouldNotTell):
-    """Nobody answers where the gateway should be, or the connection broke. ``begun``: a part of an answer had come."""
+    """Nobody answers where the gateway should be, or the connection broke.
 
-    def __init__(self, where: str, cause: str, *, begun: bool = False) -> None:
+    ``begun``: a part of an answer had come. ``dropped``: there was a connection, and it was closed without an answer.
+    """
+
+    def __init__(self, where: str, cause: str, *, begun: bool = False, dropped: bool = False) -> None:
         super().__init__(
             "the gateway's answer broke off" if begun else "the gateway does not answer",
             where=where,
@@ -132,3 +135,4 @@ class NoAnswer(CouldNotTell):
             todo="`ai-how status` shows whether it runs; `ai-how up` starts it.",
         )
         self.begun = begun
+        self.dropped = dropped

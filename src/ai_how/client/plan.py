@@ -30,6 +30,7 @@ class Tries:
         self._patience = patience
         self._began = self._asked = now
         self._lost: float | None = None
+        self._dropped = False
 
     def again(self, now: float) -> None:
         """It is asked once more at ``now``, a monotonic time in seconds."""
@@ -37,6 +38,10 @@ class Tries:
 
     def pause(self, error: AiHowError, now: float) -> float:
         """Seconds to wait after ``error`` came at ``now``. Raises like :func:`pause`."""
+        if isinstance(error, NoAnswer) and error.dropped and not error.begun and not self._dropped:
+            # A connection kept from before, that a gateway which was restarted has closed: once, at once.
+            self._dropped = True
+            return 0.0
         if not isinstance(error, NoAnswer):
             self._lost = None
             return pause(error, now - self._began, self._patience)

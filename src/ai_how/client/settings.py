@@ -16,6 +16,8 @@ from ai_how.client.plan import Patience
 from ai_how.client.render import Ask
 from ai_how.errors import AiHowError, TimedOut
 
+#: A connection that there was has been closed by the other side.
+_DROPPED = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 #: Told what is waited for, and for how many seconds until the next try.
 OnWait = Callable[[AiHowError, float], None]
 
@@ -79,7 +81,8 @@ class Settings:
                 todo="`ai-how ps` shows how the replicas are.",
             )
         # Of httpx's errors the text tells no header and no body: the token cannot be in it.
-        return NoAnswer(self.url, f"{type(error).__name__}: {error}", begun=begun)
+        dropped = isinstance(error, _DROPPED)
+        return NoAnswer(self.url, f"{type(error).__name__}: {error}", begun=begun, dropped=dropped)
 
 
 def request(http: httpx.Client | httpx.AsyncClient, ask: Ask) -> httpx.Request:
