@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from ai_how.client import SiteClient
+from ai_how.errors import UsageError
 from ai_how.site.connect import CONNECTING, connect
 
 __all__ = ["AiHowEmbeddings", "AiHowLLM", "ChatAiHow"]
@@ -39,7 +40,13 @@ def _connected(given: Any) -> Any:
     site = given.get("site")
     how = {key: value for key, value in given.items() if key in CONNECTING}
     rest = {key: value for key, value in given.items() if key not in CONNECTING and key != "site"}
-    return {**rest, "client": site if isinstance(site, SiteClient) else connect(site, **how)}
+    if not isinstance(site, SiteClient):
+        return {**rest, "client": connect(site, **how)}
+    if how:
+        raise UsageError(
+            f"{', '.join(sorted(how))}: the client is connected already", todo="Say it to connect()."
+        )
+    return {**rest, "client": site}
 
 
 class ChatAiHow(_langchain.ChatAiHow):

@@ -13,11 +13,11 @@ import pytest
 from door import Door
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.vectorstores import InMemoryVectorStore
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from ai_how import connect
 from ai_how.client import SiteClient
-from ai_how.errors import NotFound
+from ai_how.errors import NotFound, UsageError
 from ai_how.langchain import AiHowEmbeddings, AiHowLLM, ChatAiHow
 
 
@@ -52,6 +52,7 @@ def test_a_stream_adds_up_to_the_answer(chat: ChatAiHow) -> None:
         whole = piece if whole is None else whole + piece
     assert whole is not None and whole.content == chat.invoke("hi").content
     assert whole.usage_metadata is not None and whole.usage_metadata["output_tokens"] == 4
+    assert whole.response_metadata == {"model_name": "tiny", "finish_reason": "length"}
 
 
 def test_asynchronously_in_one_loop_after_another(chat: ChatAiHow) -> None:
@@ -112,8 +113,12 @@ def test_objects_may_share_a_client(door: Door) -> None:
 
 
 def test_what_is_wrong_is_said(how: dict[str, Any], chat: ChatAiHow) -> None:
+    with pytest.raises(ValidationError, match="temprature"):
+        ChatAiHow(**how, temprature=0)
+    with pytest.raises(UsageError, match="timeout: the client is connected already"):
+        ChatAiHow(model="tiny", site=chat.client, timeout=5)
     with pytest.raises(NotFound, match="Did you mean 'tiny'"):
-        ChatAiHow(**how | {"model": "tinny"}).invoke("hi")
+        chat.invoke("hi", model="tinny")  # a model for one call
     assert how["token"] not in repr(chat) + str(chat.model_dump()) + str(chat._identifying_params)
 
 

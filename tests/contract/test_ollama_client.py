@@ -25,7 +25,9 @@ SAID: Any = [{"role": "user", "content": "hi"}]
 @pytest.fixture(scope="module")
 def fake_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     site = tmp_path_factory.mktemp("fake")
-    running = start(FakeEngine(), Place.of_python(Path(sys.executable)), write_tiny_gguf(site / "tiny.gguf"), site)
+    running = start(
+        FakeEngine(), Place.of_python(Path(sys.executable)), write_tiny_gguf(site / "tiny.gguf"), site
+    )
     running.record()
     with opened(site) as door:
         yield door

@@ -20,6 +20,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from ai_how.client.control import SiteClient
@@ -30,10 +31,14 @@ from ai_how.errors import CouldNotTell
 BATCH = 64
 
 
+#: A name that is written wrongly must not pass for a setting. Said in each class: LangChain's own bases say otherwise.
+_STRICT = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+
 class _Options(BaseModel):
     """What the chat model and the LLM share."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = _STRICT
 
     client: SkipValidation[SiteClient] = Field(exclude=True, repr=False)
     """The connected client that is asked."""
@@ -43,16 +48,22 @@ class _Options(BaseModel):
     """0 is the same answer each time; None leaves it to the engine."""
     max_tokens: int | None = None
     """The longest answer, in tokens."""
+    stop: list[str] | None = None
+    """Texts at which an answer ends."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Whatever else the engine understands, such as ``top_p`` or ``seed``."""
 
     def _told(self, stop: list[str] | None, more: Mapping[str, Any]) -> dict[str, Any]:
-        told = {"temperature": self.temperature, "max_tokens": self.max_tokens, "stop": stop}
-        return {**{key: value for key, value in told.items() if value is not None}, **self.options, **more}
+        """The model and the engine's options; those of a call before those of the object."""
+        told = {"temperature": self.temperature, "max_tokens": self.max_tokens, "stop": stop or self.stop}
+        given = {key: value for key, value in told.items() if value is not None}
+        return {"model": self.model, **given, **self.options, **more}
 
 
 class ChatAiHow(_Options, BaseChatModel):
     """A chat model of the site, with streaming, tool calls and structured output, synchronous and asynchronous."""
+
+    model_config = _STRICT
 
     @property
     def _llm_type(self) -> str:
@@ -60,7 +71,7 @@ class ChatAiHow(_Options, BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model, "url": self.client.url, **self._told(None, {})}
+        return {"url": self.client.url, **self._told(None, {})}
 
     def _generate(
         self,
@@ -69,7 +80,7 @@ class ChatAiHow(_Options, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _result(self.client.chat(self.model, _said(messages), **self._told(stop, kwargs)))
+        return _result(self.client.chat(messages=_said(messages), **self._told(stop, kwargs)))
 
     async def _agenerate(
         self,
@@ -79,7 +90,7 @@ class ChatAiHow(_Options, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         async with self.client.asynchronous as site:
-            return _result(await site.chat(self.model, _said(messages), **self._told(stop, kwargs)))
+            return _result(await site.chat(messages=_said(messages), **self._told(stop, kwargs)))
 
     def _stream(
         self,
@@ -88,8 +99,9 @@ class ChatAiHow(_Options, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for piece in self.client.pieces(self.model, _said(messages), **self._streamed(stop, kwargs)):
-            chunk = _chunk(piece)
+        told = self._streamed(stop, kwargs)
+        for piece in self.client.pieces(messages=_said(messages), **told):
+            chunk = _chunk(piece, told["model"])
             if run_manager:
                 run_manager.on_llm_new_token(piece.text, chunk=chunk)
             yield chunk
@@ -103,8 +115,8 @@ class ChatAiHow(_Options, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         told = self._streamed(stop, kwargs)
         async with self.client.asynchronous as site:
-            async for piece in site.pieces(self.model, _said(messages), **told):
-                chunk = _chunk(piece)
+            async for piece in site.pieces(messages=_said(messages), **told):
+                chunk = _chunk(piece, told["model"])
                 if run_manager:
                     await run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
@@ -135,9 +147,15 @@ class ChatAiHow(_Options, BaseChatModel):
         """
         wanted = convert_to_json_schema(schema)
         asked = {"name": wanted.get("title", "answer"), "schema": wanted}
-        model = self.bind(response_format={"type": "json_schema", "json_schema": asked}, **kwargs)
+        # LangChain's own tracers look for the second.
+        traced = {"kwargs": {"method": "json_schema"}, "schema": wanted}
+        model = self.bind(
+            response_format={"type": "json_schema", "json_schema": asked},
+            ls_structured_output_format=traced,
+            **kwargs,
+        )
         parser: BaseOutputParser[Any] = JsonOutputParser()
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
+        if isinstance(schema, type) and is_basemodel_subclass(schema):
             parser = PydanticOutputParser(pydantic_object=schema)
         if not include_raw:
             return model | parser
@@ -151,13 +169,15 @@ class ChatAiHow(_Options, BaseChatModel):
 class AiHowLLM(_Options, LLM):
     """A model of the site that goes on with a text, without a chat template."""
 
+    model_config = _STRICT
+
     @property
     def _llm_type(self) -> str:
         return "ai-how"
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        return {"model": self.model, "url": self.client.url, **self._told(None, {})}
+        return {"url": self.client.url, **self._told(None, {})}
 
     def _call(
         self,
@@ -166,7 +186,7 @@ class AiHowLLM(_Options, LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        return self.client.complete(self.model, prompt, **self._told(stop, kwargs)).text
+        return self.client.complete(prompt=prompt, **self._told(stop, kwargs)).text
 
     async def _acall(
         self,
@@ -176,7 +196,7 @@ class AiHowLLM(_Options, LLM):
         **kwargs: Any,
     ) -> str:
         async with self.client.asynchronous as site:
-            return (await site.complete(self.model, prompt, **self._told(stop, kwargs))).text
+            return (await site.complete(prompt=prompt, **self._told(stop, kwargs))).text
 
     def _stream(
         self,
@@ -185,7 +205,7 @@ class AiHowLLM(_Options, LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        for piece in self.client.complete_pieces(self.model, prompt, **self._told(stop, kwargs)):
+        for piece in self.client.complete_pieces(prompt=prompt, **self._told(stop, kwargs)):
             if run_manager:
                 run_manager.on_llm_new_token(piece.text)
             yield GenerationChunk(text=piece.text)
@@ -198,7 +218,7 @@ class AiHowLLM(_Options, LLM):
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
         async with self.client.asynchronous as site:
-            async for piece in site.complete_pieces(self.model, prompt, **self._told(stop, kwargs)):
+            async for piece in site.complete_pieces(prompt=prompt, **self._told(stop, kwargs)):
                 if run_manager:
                     await run_manager.on_llm_new_token(piece.text)
                 yield GenerationChunk(text=piece.text)
@@ -207,7 +227,7 @@ class AiHowLLM(_Options, LLM):
 class AiHowEmbeddings(BaseModel, Embeddings):
     """Vectors by a model of the site."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = _STRICT
 
     client: SkipValidation[SiteClient] = Field(exclude=True, repr=False)
     """The connected client that is asked."""
@@ -266,12 +286,12 @@ def _result(answer: ChatAnswer) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def _chunk(piece: Piece) -> ChatGenerationChunk:
+def _chunk(piece: Piece, model: str) -> ChatGenerationChunk:
     calls = [
         tool_call_chunk(name=part.name, args=part.arguments, id=part.id, index=part.index)
         for part in piece.tool_calls
     ]
-    ended = {"finish_reason": piece.finish_reason} if piece.finish_reason else {}
+    ended = {"model_name": model, "finish_reason": piece.finish_reason} if piece.finish_reason else {}
     message = AIMessageChunk(
         content=piece.text,
         tool_call_chunks=calls,
