@@ -10,6 +10,7 @@ import pytest
 from ai_how.serving.gateway.dialect import Asked, Malformed
 from ai_how.serving.gateway.model import Refusal
 from ai_how.serving.gateway.ollama import Chat, Embedded, Generate, Shown, ollama
+from ai_how.serving.gateway.ollama.suit import suited
 from ai_how.wire.events import EventReader
 
 
@@ -238,3 +239,53 @@ def test_events_with_other_line_ends_and_fields() -> None:
     reader = EventReader()
     assert list(reader.feed(b"event: x\r\ndata:one\r\n\r\nda")) == ["one"]
     assert list(reader.feed(b"ta: [DONE]\n")) == ["[DONE]"]
+
+
+FULL = {
+    "model": "tiny", "messages": [], "temperature": 0.1, "top_k": 5, "min_p": 0.1, "repeat_penalty": 1.1,
+    "reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("engine", "gone", "more"),
+    [
+        ("llama.cpp", (), {}),
+        ("another", (), {}),
+        ("vllm", ("repeat_penalty",), {"repetition_penalty": 1.1}),
+        ("ollama", ("top_k", "min_p", "repeat_penalty", "chat_template_kwargs"), {}),
+        ("transformers", ("top_k", "min_p", "repeat_penalty"), {}),
+    ],
+)
+def test_each_engine_is_asked_in_its_own_words(
+    engine: str, gone: tuple[str, ...], more: dict[str, Any]
+) -> None:
+    left = {key: value for key, value in FULL.items() if key not in gone}
+    assert suited(FULL, engine) == left | more
+
+
+def test_thinking_is_switched_off_in_ollamas_words_and_refused_nowhere() -> None:
+    off = FULL | {"chat_template_kwargs": {"enable_thinking": False}}
+    assert suited(off, "ollama")["reasoning_effort"] == "none"
+    raw = {"model": "tiny", "prompt": "hi", "chat_template_kwargs": {}, "reasoning_effort": "low", "seed": 1}
+    assert suited(raw, "transformers") == {"model": "tiny", "prompt": "hi", "seed": 1}
+
+
+def test_a_request_is_put_for_the_replica_that_gets_it() -> None:
+    body = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "hi"}],
+        "options": {"top_k": 5, "num_predict": 7},
+    }
+    asked = ollama("/api/chat", json.dumps(body).encode(), {"tiny"}, CLOCK)
+    assert (asked.most, asked.tokens > 7) == (7, True)
+    assert asked.body_for("llama.cpp") is asked.body and json.loads(asked.body)["top_k"] == 5
+    assert "top_k" not in json.loads(asked.body_for("transformers"))
+
+
+def test_what_a_model_thought_has_two_names() -> None:
+    for name in ("reasoning", "reasoning_content"):
+        whole = Chat("tiny", CLOCK).whole(
+            json.dumps({"choices": [{"message": {"content": "4", name: "2 + 2"}}]}).encode()
+        )
+        assert json.loads(whole)["message"]["thinking"] == "2 + 2"

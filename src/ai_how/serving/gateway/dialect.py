@@ -7,7 +7,7 @@ API is translated, both ways, by a dialect of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -19,6 +19,8 @@ from ai_how.wire import ChatRequest, CompletionRequest, EmbeddingsRequest, Respo
 
 Request = TypeVar("Request", bound=BaseModel)
 
+# The engine whose words translated requests are in.
+_USUAL = "llama.cpp"
 # Of text in most languages; of pictures, whose bytes tell nothing, no more than this is thought to be read.
 _BYTES_A_TOKEN = 4
 _MOST_READ = 32_768
@@ -85,6 +87,7 @@ class Asked:
 
     ``prompt`` is its messages, or its text, perhaps as the client wrote them (:meth:`said`); ``most`` the tokens that
     it wants written at most, where it says.
+    ``suited`` puts it into the words of an engine other than llama.cpp, where that is not the same.
     ``strips``: the engine is asked for its count of tokens at a stream's end, which the client did not ask for.
     """
 
@@ -100,6 +103,11 @@ class Asked:
     prompt: object = None
     most: int | None = None
     strips: bool = False
+    suited: Callable[[str], bytes] | None = None
+
+    def body_for(self, engine: str) -> bytes:
+        """What a replica of this engine is asked."""
+        return self.body if self.suited is None or engine == _USUAL else self.suited(engine)
 
     def said(self) -> object:
         """The prompt as Python's objects."""

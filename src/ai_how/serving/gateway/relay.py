@@ -76,7 +76,8 @@ class Relay:
         replica = seat.replica
         exchange.job = str(replica.record.job_id)
         try:
-            async with self._upstream.ask(replica, asked.path, asked.body, asked.method) as answer:
+            body = asked.body_for(replica.record.engine)
+            async with self._upstream.ask(replica, asked.path, body, asked.method) as answer:
                 await reply.send(answer)
             seat.failed = NEVER
             return True

@@ -10,6 +10,7 @@ from ai_how.run import Clock
 from ai_how.serving.gateway.dialect import Asked, compact, parse
 from ai_how.serving.gateway.model import Refusal
 from ai_how.serving.gateway.ollama.answer import Chat, Embedded, Generate, Pulled, Shown
+from ai_how.serving.gateway.ollama.suit import suited
 from ai_how.wire.ollama import (
     OllamaAsking,
     OllamaChat,
@@ -105,6 +106,7 @@ def _asking(model: str, path: str, asked: Mapping[str, Any], answering: Chat | G
         stream=asked.get("stream", False),
         prompt=asked.get("messages") or asked.get("prompt"),
         most=asked.get("max_tokens"),
+        suited=lambda engine: compact(suited(asked, engine)),
     )
 
 
