@@ -188,9 +188,10 @@ def _site(args: argparse.Namespace, recipe: BenchRecipe) -> Site | None:
     """The site: asked for where the recipe needs one, and otherwise the one that is here and was brought up."""
     from ai_how.spec.bench_target import MODELS
 
-    target = recipe.target
-    gateway = target.url is None and target.api in MODELS
-    if gateway or recipe.load.nodes or target.job is not None or args.file or args.root:
+    whole = any(
+        one.job is not None or (one.url is None and one.api in (*MODELS, "s3")) for one in recipe.targets
+    )
+    if whole or recipe.load.nodes or args.file or args.root:
         return site_of(args)
     try:
         site = site_of(args)
@@ -221,7 +222,20 @@ def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> 
             slurm_env=dict(site.slurm.env),
             srun=str(site.program_paths.get("srun", "srun")),
             share=site.layout.share,
+            settings=_store_of(site),
         )
+
+
+def _store_of(site: Site) -> dict[str, str]:
+    """The site's object store: where it is, and its keys."""
+    from ai_how.services import object_store
+
+    setting = site.setting()
+    return {
+        "s3_url": object_store.endpoint(setting),
+        "s3_access_key": setting.secrets["s3-access-key"],
+        "s3_secret_key": setting.secrets["s3-secret-key"],
+    }
 
 
 def _where(recipe: BenchRecipe, site: Site | None) -> tuple[str | None, str | None]:
@@ -234,7 +248,8 @@ def _where(recipe: BenchRecipe, site: Site | None) -> tuple[str | None, str | No
             f"the recipe takes the token from ${variable}, and that is not set", todo=f"export {variable}=..."
         )
     token = os.environ[variable] if variable else None
-    if target.url is not None or site is None or target.api not in MODELS:
+    gateway = any(one.url is None and one.api in MODELS for one in recipe.targets)
+    if target.url is not None or site is None or not gateway:
         return target.url, token
     return site.gateway_url, token or site.gateway_token
 

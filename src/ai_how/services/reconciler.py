@@ -29,7 +29,13 @@ def define(setting: Setting) -> Service:
     return Service(
         name="reconciler",
         purpose="keeps the replicas of the served models as they are wanted",
-        argv=(str(setting.python), "-m", "ai_how.serving.replicas", "--config", str(folder / "reconciler.json")),
+        argv=(
+            str(setting.python),
+            "-m",
+            "ai_how.serving.replicas",
+            "--config",
+            str(folder / "reconciler.json"),
+        ),
         env={**NO_TELEMETRY, **slurm.client_env(setting)},
         folders=(folder,),
         files=(

@@ -93,6 +93,12 @@ class BenchRecipe(Frozen):
                 )
         return self
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What is measured: one, or both of a pair."""
+        pair = self.workload.pair
+        return (pair.first.target, pair.second.target) if pair else (self.target,)
+
 
 def parse_bench(text: str, name: str) -> BenchRecipe:
     """A bench recipe from its text. Raises :class:`SpecError` with every mistake in it."""

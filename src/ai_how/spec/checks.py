@@ -152,7 +152,9 @@ CHECKS = (
         check_serving.places,
         (
             f"{_MODELS}.*.resources",
-            *_each(_SLURM, "partitions", "default_partition", "max_job_time", "accounts.*.name", "qos.*.name"),
+            *_each(
+                _SLURM, "partitions", "default_partition", "max_job_time", "accounts.*.name", "qos.*.name"
+            ),
             *_groups("name", "count", "cpu_cores", "memory_gb"),
         ),
     ),

@@ -24,7 +24,7 @@ from ai_how.bench.interfaces import Heard, Measured, Place
 from ai_how.bench.loaded import Around, loaded
 from ai_how.bench.model import Value
 from ai_how.bench.targets.driven import seconds_histogram
-from ai_how.bench.targets.web import Standing, wanted_address
+from ai_how.bench.targets.web import Standing, address_of, wanted_address
 from ai_how.bench.work import Address, Work, connections_of
 from ai_how.errors import CouldNotTell, NotFound, UsageError
 from ai_how.spec.bench import BenchRecipe
@@ -149,15 +149,27 @@ class ObjectStore:
     api = "s3"
 
     def service(self, recipe: BenchRecipe, place: Place) -> Service:
-        return Service(recipe, place)
+        return Service(recipe, at_the_store(recipe, place))
 
     def client(self, recipe: BenchRecipe, place: Place) -> ObjectClient:
-        return ObjectClient(recipe, place)
+        return ObjectClient(recipe, at_the_store(recipe, place))
 
     def work(self, recipe: BenchRecipe, place: Place) -> Work:
         asked = recipe.workload.objects or Asked()
         store = Store(asked, wanted_address(place), place)
         return work_of(recipe, store, asked, [])
+
+
+def at_the_store(recipe: BenchRecipe, place: Place) -> Place:
+    """The place with the store's address: the recipe's, or that of the site's own store. Pure."""
+    own = place.settings.get("s3_url")
+    if recipe.target.url is None and own:
+        return replace(place, address=address_of(own))
+    if recipe.target.url is None:
+        return place
+    # The site's keys are for the site's store, and are shown to no other.
+    others = {name: value for name, value in place.settings.items() if not name.startswith("s3_")}
+    return replace(place, address=address_of(recipe.target.url), settings=others)
 
 
 def work_of(recipe: BenchRecipe, store: Store, asked: Asked, uploads: list[str]) -> Work:

@@ -38,9 +38,7 @@ class LocalProvider:
         supervisor = self._supervisor.pid()
         table = processes.marked(self._layout.root)
         known = self._supervisor.processes() if supervisor else {}
-        observations = {
-            service.name: self._at_rest(service, known.get(service.name)) for service in wanted
-        }
+        observations = {service.name: self._at_rest(service, known.get(service.name)) for service in wanted}
         running = [service for service in wanted if observations[service.name].state is State.RUNNING]
         # Side by side: most of them wait for a program of somebody else's to start.
         with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
