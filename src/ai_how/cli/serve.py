@@ -16,7 +16,7 @@ from ai_how.cli.output import err, json_argument, out, print_json, site_argument
 
 if TYPE_CHECKING:
     from ai_how.serving.fit import Fit
-    from ai_how.site.resolve import Wish
+    from ai_how.site.resolve import Asked
     from ai_how.site.serving import Facts, Numbers
 
 
@@ -31,8 +31,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         help="where the engine is: venv:NAME, image:FILE.sif, podman:IMAGE, path:FOLDER, modules:ONE,TWO",
     )
-    parser.add_argument("--context", type=int, default=2048, help="context of each request, in tokens")
-    parser.add_argument("--slots", type=int, default=2, help="requests that a replica answers at once")
+    parser.add_argument("--context", type=int, help="context of each request, in tokens (default: 2048)")
+    parser.add_argument("--slots", type=int, help="requests that a replica answers at once (default: 2)")
     _numbers(parser)
     _resources(parser)
     change = parser.add_mutually_exclusive_group()
@@ -66,7 +66,7 @@ def _numbers(parser: argparse.ArgumentParser) -> None:
 
 
 def _resources(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cpus", type=int, default=1, help="CPUs of a replica")
+    parser.add_argument("--cpus", type=int, help="CPUs of a replica (default: 1)")
     parser.add_argument("--memory", help="memory of a replica, such as 8G (default: what the model needs)")
     parser.add_argument(
         "--gres",
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         from ai_how.site.fit import fit
 
         found = fit(
-            site, args.model, name=args.name, context=args.context, slots=args.slots, engine=args.engine,
+            site, args.model, name=args.name, context=args.context or 2048, slots=args.slots or 2, engine=args.engine,
             partition=args.partition,
         )  # fmt: skip
         print_json(found.as_json()) if args.json else _show(found)
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         served = serving.rollback(site, args.model, progress, timeout=args.timeout)
     else:
         served = serving.serve(
-            site, _wish(args), progress,
+            site, _asked(args), progress,
             numbers=_numbers_of(args),
             change="upgrade" if args.upgrade else "canary" if args.canary is not None else "none",
             weight=args.canary or 0,
@@ -110,18 +110,20 @@ def run(args: argparse.Namespace) -> int:
     return _told(args, served, f"{site.gateway_url}/v1")
 
 
-def _wish(args: argparse.Namespace) -> Wish:
-    from ai_how.serving.replicas import ReplicaResources
-    from ai_how.site.resolve import Wish
+def _asked(args: argparse.Namespace) -> Asked:
+    from ai_how.errors import UsageError
+    from ai_how.site.resolve import Asked
     from ai_how.spec.runtime import parse_runtime
 
-    resources = ReplicaResources(
+    for word in ("context", "slots", "cpus"):
+        value = getattr(args, word)
+        if value is not None and value < 1:
+            raise UsageError(f"--{word} {value}: that is too few")
+    return Asked(
+        reference=args.model, name=args.name, engine=args.engine,
+        runtime=parse_runtime(args.runtime) if args.runtime else None, context=args.context, slots=args.slots,
         cpus=args.cpus, memory=args.memory, time_limit=args.time, gres=args.gres, partition=args.partition,
         account=args.account, qos=args.qos,
-    )  # fmt: skip
-    return Wish(
-        reference=args.model, name=args.name, engine=args.engine, context=args.context, slots=args.slots,
-        runtime=parse_runtime(args.runtime) if args.runtime else None, resources=resources,
     )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from ai_how.jobs.control import RecipeFile, find_recipe
 from ai_how.jobs.model import JobFolder, JobRecord
 from ai_how.services.catalogue import PROGRAMS, environments
 from ai_how.serving.engines import find_engine
-from ai_how.serving.replicas import ReplicaResources
 from ai_how.site import serving, work
 from ai_how.site.collect import host_facts, job_facts, site_facts, versions
 from ai_how.site.control import Site
@@ -33,7 +32,7 @@ from ai_how.site.report.model import (
     Score,
     TrainFacts,
 )
-from ai_how.site.resolve import Wish
+from ai_how.site.resolve import Asked
 
 QUESTIONS = 6
 #: Environments that the demo's jobs run in, besides those of the services.
@@ -170,8 +169,8 @@ def _serve(site: Site, line: Timeline, tuned: Ended) -> tuple[tuple[ModelFacts, 
         model = work.gguf(site, reference, line.reporter.note)
         outcome.append(f"{model.path.stat().st_size / 1e6:.1f} MB")
     with line.phase("serve it", "serve") as outcome:
-        wish = Wish(reference, resources=ReplicaResources(time_limit="00:30:00"))
-        served = serving.serve(site, wish, line.reporter.note, change="upgrade")["answering"]
+        asked = Asked(reference, time_limit="00:30:00")
+        served = serving.serve(site, asked, line.reporter.note, change="upgrade")["answering"]
         job_id = served["job_id"] or 0
         outcome.append(f"job {job_id} on {served['node']}")
     facts = ModelFacts(name, int(version), work.ENGINE, model.path.stat().st_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ai_how.errors import AiHowError
 from ai_how.host import Progress
@@ -25,7 +26,8 @@ ALL_LAYERS = 999
 @dataclass(frozen=True)
 class Wish:
     """What somebody wants of a model: its name to clients (its own without), its engine (the usual one without), and
-    what each replica gets: where no ``gres`` is named, the smallest GPU that holds it, if there is one."""
+    what each replica gets: where no ``gres`` is named, the smallest GPU that holds it, if there is one. A ``place``
+    stands for what a runtime would say."""
 
     reference: str
     name: str | None = None
@@ -34,6 +36,59 @@ class Wish:
     context: int = 2048
     slots: int = 2
     resources: ReplicaResources = ReplicaResources()
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody says of a model by command; what is left out is as it is served already, or has its default."""
+
+    reference: str
+    name: str | None = None
+    engine: str | None = None
+    runtime: ServingRuntime | None = None
+    context: int | None = None
+    slots: int | None = None
+    cpus: int | None = None
+    memory: str | None = None
+    time_limit: str | None = None
+    gres: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+
+    @property
+    def usual_name(self) -> str:
+        """The name that clients ask for: what was said, or what the model itself is called."""
+        if self.name is not None:
+            return self.name
+        path = Path(self.reference)
+        if path.suffix == ".gguf":
+            return path.stem
+        return path.resolve().name if path.is_dir() else self.reference.partition("@")[0].partition(":")[0]
+
+    def wish(self, served: ModelVersion | None) -> Wish:
+        """What is wanted, ``served`` being the version that is served under that name. Pure."""
+        former = served or ModelVersion(reference="", engine="", path="")
+        chosen: dict[str, Any] = {key: None for key in ("memory", "gres") if key not in former.given}
+        resources = replace(former.resources, **chosen)
+        said = {
+            key: getattr(self, key)
+            for key in ("cpus", "memory", "time_limit", "gres", "partition", "account", "qos")
+            if getattr(self, key) is not None
+        }
+        # A kept environment is looked up anew: a later AI-HOW may have a later one.
+        same = self.runtime is None and self.engine in (None, former.engine) and not former.place.has_python
+        return Wish(
+            reference=self.reference,
+            name=self.name,
+            engine=self.engine or former.engine or None,
+            runtime=self.runtime,
+            context=self.context or former.context,
+            slots=self.slots or former.slots,
+            resources=replace(resources, **said),
+            place=former.place if served is not None and same else None,
+        )
 
 
 def resolve(site: Site, wish: Wish, progress: Progress) -> tuple[str, ModelVersion]:
@@ -47,7 +102,9 @@ def resolve(site: Site, wish: Wish, progress: Progress) -> tuple[str, ModelVersi
     check_name(name)
     # What an engine on a cluster elsewhere links with, its environment there has to bring.
     libraries = {} if site.reach else site.toolbox.ensure(engine.libraries, progress)
-    place = place_of(wish.runtime, engine.runtime, lambda kept: work.environment_of(site, kept, progress))
+    place = wish.place or place_of(
+        wish.runtime, engine.runtime, lambda kept: work.environment_of(site, kept, progress)
+    )
     resources = _with_gpus(site, wish, name, found.here, engine, place, progress)
     simulated = site.file.spec.clusters.hpc.provider == "local"
     devices = 0 if simulated else count_of(resources.gres)
@@ -63,6 +120,7 @@ def resolve(site: Site, wish: Wish, progress: Progress) -> tuple[str, ModelVersi
         gpu_layers=ALL_LAYERS if devices else 0,
         devices=devices,
         resources=_with_memory(resources, wish, found, engine),
+        given=tuple(key for key in ("memory", "gres") if getattr(wish.resources, key) is not None),
     )
     check_engine(engine, request_of(name, version), found.head)
     return name, version

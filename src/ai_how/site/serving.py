@@ -22,7 +22,7 @@ from ai_how.serving.replicas import (
 )
 from ai_how.serving.replicas import desired as wanted_of
 from ai_how.site.control import Site
-from ai_how.site.resolve import Wish, resolve
+from ai_how.site.resolve import Asked, Wish, resolve
 from ai_how.site.work import refuse_unborn
 from ai_how.spec.model import ServedModel
 from ai_how.spec.serving import IDLE, seconds
@@ -72,7 +72,7 @@ class Numbers:
 
 def serve(
     site: Site,
-    wish: Wish,
+    asked: Asked,
     progress: Progress,
     *,
     numbers: Numbers = Numbers(),
@@ -87,7 +87,8 @@ def serve(
     engine's last lines, and :class:`TimedOut`: then it stays asked for.
     """
     store = _store(site)
-    name, version = resolve(site, wish, progress)
+    served = store.told().get(asked.usual_name)
+    name, version = resolve(site, asked.wish(served.desired.current if served else None), progress)
     now = site.clock.now()
     before = store.load("command").models.get(name)
     told = store.told().get(name)
@@ -392,4 +393,4 @@ def _store(site: Site) -> Store:
     return Store(_folders(site))
 
 
-__all__ = ["Change", "Numbers", "Stopped", "Wish", "ps", "rollback", "serve", "settle", "stop"]
+__all__ = ["Asked", "Change", "Numbers", "Stopped", "Wish", "ps", "rollback", "serve", "settle", "stop"]

@@ -24,8 +24,9 @@ class _Kept(BaseModel):
 class ModelVersion(_Kept):
     """One version of a model, with all that is needed to start a replica of it.
 
-    ``reference`` is what somebody wrote, ``label`` what the registry calls it (empty for a path). ``id`` follows from
-    all the rest: another engine, file or size is another version.
+    ``reference`` is what somebody wrote, ``label`` what the registry calls it (empty for a path); ``given`` which of
+    memory and GRES somebody named, the rest being what the model needs. ``id`` follows from all the rest: another
+    engine, file or size is another version.
     """
 
     reference: str
@@ -39,12 +40,13 @@ class ModelVersion(_Kept):
     gpu_layers: int = 0
     devices: int = 0
     resources: ReplicaResources = ReplicaResources()
+    given: tuple[str, ...] = ()
     id: str = ""
 
     @model_validator(mode="after")
     def _named(self) -> ModelVersion:
         if not self.id:
-            told = self.model_dump_json(exclude={"id", "reference", "label"})
+            told = self.model_dump_json(exclude={"id", "reference", "label", "given"})
             object.__setattr__(self, "id", hashlib.sha256(told.encode()).hexdigest()[:12])
         return self
 
