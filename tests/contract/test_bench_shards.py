@@ -6,13 +6,15 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ai_how.bench.calibrate import BeyondGenerator, reference_server
 from ai_how.bench.control import Bench
-from ai_how.bench.interfaces import Place
+from ai_how.bench.interfaces import Heard, Measured, Place
+from ai_how.bench.load import LoadClient
 from ai_how.bench.shards import HereWire, ShardedClient, SrunWire, Wire
 from ai_how.bench.work import Address
 from ai_how.errors import AiHowError
@@ -116,6 +118,32 @@ def test_the_whole_bench_over_two_processes(server: Address, tmp_path: Path) -> 
     (run,) = result.runs
     assert run.good == run.sent == 150 and len(run.generators) == 2 and run.calibration is not None
     assert run.achieved == pytest.approx(1.0, abs=0.05)
+
+
+class Lately(LoadClient):
+    """A generator that is too busy with other things, the first time."""
+
+    runs = 0
+
+    def run(self, number: int, heard: Heard | None = None) -> Measured:
+        found = super().run(number, heard)
+        Lately.runs += 1
+        return replace(found, busy=0.97) if Lately.runs == 1 else found
+
+
+def test_a_run_that_this_machine_spoilt_is_measured_again(
+    server: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ai_how.bench.loaded.LoadClient", Lately)
+    told: list[str] = []
+    one = recipe(", processes: 2", "")
+    result = Bench(one, Place(LocalGate(), tmp_path, server), say=told.append).run()
+    assert len(result.runs) == 1 and (result.runs[0].busy or 0) < 0.97
+    assert result.spoilt[0].busy == 0.97 and any("measured again" in line for line in told)
+    Lately.runs = 0
+    never = one.model_copy(update={"again": 0})
+    result = Bench(never, Place(LocalGate(), tmp_path, server)).run()
+    assert not result.spoilt and result.runs[0].busy == 0.97 and not any(one.ok for one in result.figures)
 
 
 def test_a_target_that_is_gone_is_told_by_whichever_process_meets_it(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ai_how.bench.priority import first_in_line
 from ai_how.bench.search import answer, ends, following, judged, setting
 from ai_how.bench.targets import target_of
 from ai_how.bench.targets.web import address_of
+from ai_how.bench.verdict import spoilt
 from ai_how.bench.work import Progress
 from ai_how.errors import AiHowError
 from ai_how.spec.bench import BenchRecipe, override, points
@@ -91,7 +92,9 @@ class Bench:
         self._target: Target = target_of(recipe.target.api)
         self._runs: list[RunRecord] = []
         self._saturation: list[Saturation] = []
-        self._clients: dict[str, tuple[Client, Calibration | None]] = {}
+        self._clients: dict[str, Client] = {}
+        self._calibrations: dict[str, Calibration | None] = {}
+        self._spoilt: list[RunRecord] = []
         self._probed: dict[str, Calibration] = {}
         self._facts: dict[str, Any] = {}
         self._environment: dict[str, Any] = {}
@@ -176,15 +179,23 @@ class Bench:
         """Run one spot once, and keep it. None when the target took no connection."""
         words = f"run {number} of {self._recipe.repetitions}" + (f", {one.words}" if one.words else "")
         try:
-            return self._ran(words, number, one, purpose)
+            for left in range(self._recipe.again, -1, -1):
+                ran = self._ran(words, number, one, purpose)
+                if ran is None:
+                    return None
+                why = spoilt(one.recipe, ran[0]) if left else ""
+                if not why:
+                    return self._keep(words, *ran)
+                self._say(f"{words} is measured again: {why}")
+                self._spoilt.append(ran[0])
         except AiHowError as error:
             # Before anything was measured it is an error; afterwards what was measured is worth more than that.
             if not self._runs or (isinstance(error, BeyondGenerator) and self._recipe.search is not None):
                 raise
             self._partial = f"{words} could not be measured: {error.message}"
-            return None
+        return None
 
-    def _ran(self, words: str, number: int, one: Spot, purpose: str) -> RunRecord | None:
+    def _ran(self, words: str, number: int, one: Spot, purpose: str) -> tuple[RunRecord, Measured] | None:
         client, calibration = self._client(one, purpose)
         clock, heard = self._place.clock, self._heard
         took, started = yardstick(clock), clock.now()
@@ -202,6 +213,9 @@ class Bench:
             "point": dict(one.point), "side": one.side, "purpose": purpose, "yardstick_ms": took,
             "calibration": calibration, "series": (*made.series, *sampled),
         })  # fmt: skip
+        return made, found
+
+    def _keep(self, words: str, made: RunRecord, found: Measured) -> RunRecord:
         self._runs.append(made)
         if found.stopped:
             self._partial = (
@@ -213,18 +227,19 @@ class Bench:
         return made
 
     def _client(self, one: Spot, purpose: str) -> tuple[Client, Calibration | None]:
-        """The spot's client, calibrated when it is first asked for; probes of a search share one calibration."""
+        """The spot's client, calibrated when it is first asked for; probes of a search share one calibration.
+
+        Several processes are one client's at a time: those of another point may wait for the very same nodes.
+        """
         name = one.words + (" probe" if purpose == "probe" else "")
-        known = self._clients.get(name)
-        if known is None:
-            client = self._target.client(one.recipe, one.place)
-            try:
-                calibration = self._calibrated(client, one, purpose)
-            except AiHowError:
-                client.close()
-                raise
-            known = self._clients[name] = client, calibration
-        return known
+        if name in self._clients:
+            return self._clients[name], self._calibrations[name]
+        if one.recipe.load.nodes or one.recipe.load.processes > 1:
+            self._close()
+        client = self._clients[name] = self._target.client(one.recipe, one.place)
+        if name not in self._calibrations:
+            self._calibrations[name] = self._calibrated(client, one, purpose)
+        return client, self._calibrations[name]
 
     def _calibrated(self, client: Client, one: Spot, purpose: str) -> Calibration | None:
         before = self._probed.get(one.side)
@@ -245,12 +260,13 @@ class Bench:
         )
 
     def _close(self) -> None:
-        for client, _ in self._clients.values():
+        for client in self._clients.values():
             with suppress(AiHowError):
                 client.close()
+        self._clients.clear()
 
     def _kept(self, partial: str | None = None) -> Result:
-        calibrations = [found for _, found in self._clients.values() if found is not None]
+        calibrations = [found for found in self._calibrations.values() if found is not None]
         return Result(
             version=VERSION,
             kind="bench-result",
@@ -265,5 +281,6 @@ class Bench:
             runs=tuple(self._runs),
             figures=figures(self._recipe, self._runs),
             saturation=tuple(self._saturation),
+            spoilt=tuple(self._spoilt),
             partial=partial or self._partial,
         )

@@ -61,7 +61,8 @@ def _of_program(recipe: BenchRecipe, number: int, started: float, found: Measure
 def _of_requests(recipe: BenchRecipe, number: int, started: float, found: Measured) -> RunRecord:
     ordered = sorted(found.exchanges, key=lambda one: one.due)
     for one in ordered:
-        if one.good and not one.due <= one.woke <= one.sent <= one.first <= one.done:
+        # An answer without a body has no first piece of one.
+        if one.good and not one.due <= one.woke <= one.sent <= (one.first or one.done) <= one.done:
             one.error = BACKWARDS
     good = [one for one in ordered if one.good]
     steady = judge([one.done - one.due for one in good])

@@ -171,7 +171,10 @@ class Saturation(Kept):
 
 
 class Result(Kept):
-    """Everything about one `bench run`: enough to compare it, to judge it, and to run it again."""
+    """Everything about one `bench run`: enough to compare it, to judge it, and to run it again.
+
+    ``spoilt`` runs are those during which this machine sent too late, and which were measured again.
+    """
 
     version: Literal["2.0"]
     kind: Literal["bench-result"]
@@ -186,6 +189,7 @@ class Result(Kept):
     runs: tuple[RunRecord, ...]
     figures: tuple[Figure, ...]
     saturation: tuple[Saturation, ...] = ()
+    spoilt: tuple[RunRecord, ...] = ()
     samples: str | None = None
     partial: str | None = None
 

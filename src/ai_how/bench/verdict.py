@@ -54,6 +54,16 @@ def reasons_of_generator(recipe: BenchRecipe, run: RunRecord) -> list[str]:
     return [check.reason for check in _of_generator(recipe, run) if check.reason]
 
 
+def spoilt(recipe: BenchRecipe, run: RunRecord) -> str:
+    """Why a run should be measured again: this machine had no time for the generator. Empty when it had.
+
+    That says nothing of the target, so measuring again chooses no better target; what was spoilt stays in the record.
+    """
+    if run.stopped or run.busy is None:
+        return ""
+    return _busy(run).reason or _lag(recipe, run).reason
+
+
 def checks(recipe: BenchRecipe, run: RunRecord) -> tuple[Check, ...]:
     """Every check of one run, those that it passed too."""
     return (
@@ -77,15 +87,15 @@ def _of_generator(recipe: BenchRecipe, run: RunRecord) -> list[Check]:
         return [Check("headroom", ""), Check("generator's core", ""), Check("lag", "")]
     return [
         _headroom(recipe, run),
-        Check(
-            "generator's core",
-            f"{run.busy:.0%} used",
-            f"the generator used {run.busy:.0%} of its core; {BUSY:.0%} is the most"
-            if run.busy > BUSY
-            else "",
-        ),
+        _busy(run),
         _lag(recipe, run),
     ]
+
+
+def _busy(run: RunRecord) -> Check:
+    busy = run.busy or 0.0
+    reason = f"the generator used {busy:.0%} of its core; {BUSY:.0%} is the most"
+    return Check("generator's core", f"{busy:.0%} used", reason if busy > BUSY else "")
 
 
 def _headroom(recipe: BenchRecipe, run: RunRecord) -> Check:

@@ -41,7 +41,7 @@ def strict(args: argparse.Namespace, result: Result) -> int:
 def facts_of(result: Result) -> dict[str, Any]:
     """The record without the histograms, which fill pages."""
     facts = result.model_dump(mode="json")
-    for one in facts["runs"]:
+    for one in (*facts["runs"], *facts["spoilt"]):
         for key in _BULKY:
             del one[key]
     return facts
@@ -57,6 +57,8 @@ def tell(result: Result, everything: bool) -> None:
     out.print(
         f"[bold]{recipe.name}[/]  {result.address}  {len(result.runs)} runs, {sent:,} requests, {failed:,} failed"
     )
+    if result.spoilt:
+        out.print(f"{len(result.spoilt)} runs were measured again: this machine sent too late", style="dim")
     if result.partial:
         out.print(f"[yellow]partial:[/] {result.partial}")
     for kind, count in errors.most_common():

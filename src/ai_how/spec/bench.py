@@ -58,6 +58,12 @@ class BenchRecipe(Frozen):
     repetitions: int = Field(
         3, ge=1, le=100, description="Runs of each point; intervals and comparisons need several."
     )
+    again: int = Field(
+        2,
+        ge=0,
+        le=20,
+        description="How often a run is measured again during which this machine sent too late.",
+    )
     timeout: Positive = Field(60.0, description="Seconds after which a request that was sent has failed.")
     warmup: Literal["test", "none"] = Field(
         "test", description="`test`: what a test finds to be warm-up is cut; `none`: everything counts."
