@@ -60,6 +60,12 @@ def test_every_code_of_the_gateway_stands_in_the_runbook() -> None:
     assert not set(rows) - set(codes()), "the runbook has codes that the gateway has not"
 
 
+def test_every_code_stands_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "gateway-api.md").read_text()
+    listed = {code for _, code in re.findall(r"^\| ([\d, ]+) \| `(\w+)` \|", page, re.MULTILINE)}
+    assert set(codes()) <= listed
+
+
 @pytest.mark.parametrize("state", [*get_args(ModelState), *(phase.value for phase in Phase)])
 def test_every_state_stands_in_the_runbook(state: str) -> None:
     assert f"`{state}`" in RUNBOOK
