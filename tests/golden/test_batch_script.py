@@ -94,6 +94,22 @@ CASES = {
         ),
         OUMI,
     ),
+    "train-elsewhere": replace(
+        submission(
+            Recipe(
+                version="1.0",
+                kind="train",
+                name="digits",
+                script="train.py",
+                environment=Runtime(image="/project/p1/torch.sif"),
+                resources=Resources(gpus_per_node=1, gpu="a100"),
+            ),
+            "python3",
+            site="/project/p1/ai-how",
+        ),
+        tracking_uri="file:///project/p1/ai-how/jobs/digits-abababab/tracking",
+        binds=("/project/p1/data:/data:ro",),
+    ),
 }
 
 

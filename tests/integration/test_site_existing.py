@@ -63,6 +63,14 @@ RECIPE = {
 }
 
 
+def recipe_in(place: Path) -> str:
+    folder = place / "steps"
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.yaml").write_text(json.dumps(RECIPE))
+    (folder / "script.py").write_text(SCRIPT)
+    return str(folder)
+
+
 @dataclass
 class There:
     """The cluster, its login node, and a site of ours for it that is up."""
@@ -77,11 +85,7 @@ class There:
 
     @property
     def recipe(self) -> str:
-        folder = self.site.folder / "steps"
-        folder.mkdir(exist_ok=True)
-        (folder / "recipe.yaml").write_text(json.dumps(RECIPE))
-        (folder / "script.py").write_text(SCRIPT)
-        return str(folder)
+        return recipe_in(self.site.folder)
 
     def kill_masters(self) -> int:
         """kill -9 of every connection, as when the network breaks."""
@@ -97,7 +101,11 @@ class There:
         return killed
 
 
-def file_of(login: LoginNode, name: str, more: str = "") -> str:
+def file_of(login: LoginNode | None, name: str, more: str = "") -> str:
+    """A site for the cluster behind ``login``, or for one whose login node is this machine."""
+    where = "host: localhost"
+    if login is not None:
+        where = f"host: login\n      config_file: {login.config}\n      poll_seconds: 1\n      jobs: {{partition: gpu}}"
     return f"""\
 version: "1.0"
 metadata: {{name: {name}}}
@@ -105,10 +113,7 @@ clusters:
   hpc:
     provider: existing
     existing:
-      host: login
-      config_file: {login.config}
-      poll_seconds: 1
-      jobs: {{partition: gpu}}
+      {where}
 {more}
   cloud:
     services:
@@ -288,3 +293,22 @@ def test_another_site_cannot_take_the_folder(there: There, home: Path) -> None:
         assert time.monotonic() - began < 60
     finally:
         other.remove()
+
+
+def test_on_a_login_node_itself_there_is_no_ssh(shared_site: LiveSite, home: Path, tmp_path: Path) -> None:
+    """The same account as the cluster's own here, as it has no other; its jobs see this machine's folders."""
+    site = LiveSite(home, "here")
+    conf, folder = shared_site.root / "etc" / "slurm" / "slurm.conf", home / "there"
+    more = f"      slurm_conf: {conf}\n      folder: {folder}\n      poll_seconds: 1\n      jobs: {{partition: gpu}}"
+    text = file_of(None, "here", more)
+    site.file.write_text(text)
+    try:
+        site.up()
+        recipe = recipe_in(site.folder)
+        facts = site.facts("evaluate", recipe)
+        assert facts["state"] == "COMPLETED" and facts["result"]["steps"] == 3
+        assert not list((site.root / "run").glob("ssh-*"))
+        site.run("destroy", "--yes")
+        assert not folder.exists() and not site.root.exists()
+    finally:
+        site.remove()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from ai_how.jobs.model import Submission
+from ai_how.jobs.run_files import folders
 from ai_how.slurm.batch import sbatch_option
 from ai_how.spec.recipe import Argument
 
 #: The word for "save, leave, and come back", agreed with ``ai_how_job.notice``.
 MARKER = "requeue"
+#: Where a run is written into files, for somebody to bring over.
+IN_FILES = "file://"
 #: Seconds before the notice is passed on to the step, again and again until it has ended.
 REPEAT = 3
 
@@ -63,6 +67,9 @@ def _options(submission: Submission) -> Iterator[str]:
 def _environment(submission: Submission) -> Iterator[str]:
     folder = submission.folder
     tracked = {"MLFLOW_TRACKING_URI": submission.tracking_uri, "MLFLOW_RUN_ID": submission.run_id}
+    if submission.tracking_uri.startswith(IN_FILES):
+        # MLflow's own client refuses to write into files otherwise, since its version 3.
+        tracked["MLFLOW_ALLOW_FILE_STORE"] = "true"
     variables = {
         **(tracked if submission.run_id else {}),
         "AI_HOW_OUTPUT_DIR": folder.output,
@@ -91,6 +98,9 @@ def _steps(submission: Submission) -> Iterator[str]:
     yield "told="
     yield "trap 'told=1' USR1"
     yield 'mkdir -p "$AI_HOW_OUTPUT_DIR" "$AI_HOW_CHECKPOINT_DIR"'
+    if submission.run_id and submission.tracking_uri.startswith(IN_FILES):
+        root = Path(submission.tracking_uri.removeprefix(IN_FILES))
+        yield f"mkdir -p {shlex.join(map(str, folders(root, submission.run_id)))}"
     yield f'echo "$SLURM_JOB_ID" >{shlex.quote(str(submission.folder.path / "job_id"))}'
     ended = shlex.quote(str(submission.folder.ended))
     yield f'rm -f "$AI_HOW_CHECKPOINT_DIR/{MARKER}" {ended}'

@@ -26,6 +26,11 @@ class Recorded:
     artifacts: tuple[Path, ...] = ()
 
 
+def folders(root: Path, run_id: str) -> tuple[Path, ...]:
+    """The folders without which MLflow's client takes a run for none."""
+    return tuple(root / EXPERIMENT / run_id / part for part in ("metrics", "params", "artifacts"))
+
+
 def meta_files(root: Path, run_id: str) -> Mapping[str, str]:
     """The files, by their names under ``root``, that make a store with one run under way."""
     now = int(time.time() * 1000)

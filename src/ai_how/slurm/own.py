@@ -30,7 +30,7 @@ class Habits:
 
 
 class OwnSlurm(Slurm):
-    """A cluster that exists. ``poll`` is how many seconds an answer about our jobs is good for."""
+    """A cluster that exists. ``poll`` is how many seconds an answer about our jobs is good for, ``conf`` SLURM_CONF."""
 
     def __init__(
         self,
@@ -40,8 +40,9 @@ class OwnSlurm(Slurm):
         clock: Clock,
         *,
         poll: float = 5.0,
+        conf: Path | None = None,
     ) -> None:
-        super().__init__(gate, EPOCH_TIMES, programs)
+        super().__init__(gate, {**EPOCH_TIMES, **({"SLURM_CONF": str(conf)} if conf else {})}, programs)
         self._habits = habits
         self._clock = clock
         self._poll = poll

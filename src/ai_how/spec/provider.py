@@ -106,6 +106,9 @@ class Existing(Frozen):
     commands: FarPath | None = Field(
         None, description="Folder of Slurm's commands there, where they are not on the PATH that SSH gives."
     )
+    slurm_conf: FarPath | None = Field(
+        None, description="Configuration of Slurm's commands there (SLURM_CONF), where they must be told."
+    )
     jobs: ExistingJobs = Field(
         default_factory=ExistingJobs, description="What every job there is submitted with."
     )

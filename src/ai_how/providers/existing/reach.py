@@ -113,7 +113,10 @@ class Reach:
         if told.commands is not None:
             folder = self.there(told.commands)
             programs = {name: folder / name for name in COMMANDS}
-        return OwnSlurm(self.gate, programs, habits(told), self.clock, poll=told.poll_seconds)
+        conf = self.there(told.slurm_conf) if told.slurm_conf else None
+        return OwnSlurm(
+            self.gate, programs, habits(told), self.clock, poll=told.poll_seconds, conf=conf
+        )
 
     @cached_property
     def cluster(self) -> Cluster:
