@@ -21,13 +21,13 @@ _HERE = ("127.0.0.1", "localhost", "::1")
 
 
 class MachineMonitor:
-    """This machine, its devices, and the service where it listens here. Close it."""
+    """This machine, its devices, and the services (that of the second side, too) where they listen here. Close it."""
 
-    def __init__(self, gate: Gate, folder: Path, address: Address | None = None, every: float = 0.5) -> None:
+    def __init__(self, gate: Gate, folder: Path, *addresses: Address | None, every: float = 0.5) -> None:
         self._gate, self._output = gate, folder / "samples"
         self._options = [f"--every={every}", f"--parent={os.getpid()}"]
-        if address is not None and address.host in _HERE:
-            self._options.append(f"--port={address.port}")
+        here = [one.port for one in addresses if one is not None and one.host in _HERE]
+        self._options += [f"--port={port}" for port in here]
         self._process: int | None = None
         self._since = 0.0
 

@@ -44,7 +44,7 @@ def machine() -> Probe:
     return probe
 
 
-def service(port: int) -> Probe:
+def service(port: int, name: str = "service") -> Probe:
     """The process that listens on a port of this machine, with its children; nothing where none is to be seen."""
     last: dict[int, float] = {}
     found: list[psutil.Process] = []
@@ -62,8 +62,8 @@ def service(port: int) -> Probe:
                 seconds += used - last.get(process.pid, used)
                 last[process.pid] = used
                 memory += process.memory_info().rss
-        yield "cpu", "cores", seconds / passed, "service"
-        yield "memory", "B", memory, "service"
+        yield "cpu", "cores", seconds / passed, name
+        yield "memory", "B", memory, name
 
     return probe
 
@@ -124,12 +124,16 @@ def sample(probes: Sequence[Probe], passed: float) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int)
+    parser.add_argument(
+        "--port", type=int, action="append", default=[], help="of a service; the second is side b"
+    )
     parser.add_argument("--every", type=float, default=0.5)
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args()
     os.nice(5)
-    probes = [machine(), *filter(None, (devices(), packages())), *([service(args.port)] if args.port else [])]
+    names = ("service", "service, side b")
+    services = [service(port, name) for port, name in zip(args.port, names, strict=False)]
+    probes = [machine(), *filter(None, (devices(), packages())), *services]
     last = time.monotonic()
     while os.getppid() == args.parent:
         time.sleep(args.every)

@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ai_how.bench.control import Bench
+    from ai_how.bench.control import Bench, spots
     from ai_how.bench.log import FileLog
     from ai_how.bench.monitor import MachineMonitor
     from ai_how.cli.bench_live import watched
@@ -130,7 +130,8 @@ def _run(args: argparse.Namespace) -> int:
     path = args.out or Path(time.strftime(f"{recipe.name}-%Y%m%d-%H%M%S.json"))
     site = _site(args, recipe)
     with _place(args, recipe, site) as place, watched(recipe) as (heard, say):
-        log, monitor = FileLog(path, say), MachineMonitor(place.gate, place.folder, place.address)
+        addresses = dict.fromkeys(one.place.address for one in spots(recipe, place))
+        log, monitor = FileLog(path, say), MachineMonitor(place.gate, place.folder, *addresses)
         try:
             result = Bench(recipe, place, log=log, monitor=monitor, heard=heard, say=say).run()
         finally:

@@ -108,14 +108,16 @@ def _generator(result: Result) -> None:
 
 
 def _row(figure: Figure) -> Iterable[str]:
-    value = f"{_number(figure.value)} {figure.unit}"
+    value, name = f"{_number(figure.value)} {figure.unit}", figure.key
+    if figure.side:
+        name += f", side {figure.side}"
     low, high = figure.low, figure.high
     bounds = "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
     runs = " ".join(map(_number, figure.runs[:5])) + (" ..." if len(figure.runs) > 5 else "")
     if figure.ok:
-        return figure.key, value, bounds, runs, "[green]ok[/]"
+        return name, value, bounds, runs, "[green]ok[/]"
     mark = "[red]not ok[/]"
-    return figure.key, f"[strike dim]{value}[/]", f"[strike dim]{bounds}[/]", f"[dim]{runs}[/]", mark
+    return name, f"[strike dim]{value}[/]", f"[strike dim]{bounds}[/]", f"[dim]{runs}[/]", mark
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from ai_how import __version__
 from ai_how.bench.answers import answers, best
+from ai_how.bench.compare import sides_compared
 from ai_how.bench.model import Figure, Result
 from ai_how.bench.report.curves import fronts, loads, scaling, spectrum, swept
 from ai_how.bench.report.numbers import bounds, named, number, place, reading
@@ -18,6 +19,7 @@ from ai_how.draw.charts import share_bar, sparkline
 from ai_how.draw.markup import Markup, element, join
 from ai_how.draw.page import figure_card, footer, page, section
 from ai_how.draw.words import THIN, count, duration
+from ai_how.errors import AiHowError
 
 #: The figures that are shown large, those first that people ask for first.
 _HEADLINES = ("latency.p50", "latency.p99", "first_token.p50", "first_token.p99", "tokens", "goodput", "throughput",
@@ -97,6 +99,9 @@ def _head(result: Result) -> Markup:
 
 def headline(result: Result) -> Iterator[Markup | str]:
     """What came out, in a sentence."""
+    if result.recipe.against and (said := sides_headline(result)) is not None:
+        yield from said
+        return
     for found in result.saturation:
         if found.met is not None:
             what = "requests a second" if found.key == "load.rate" else "clients"
@@ -116,6 +121,21 @@ def headline(result: Result) -> Iterator[Markup | str]:
         yield "Nothing here can be trusted, and why"
     else:
         yield "No request was answered as it should be"
+
+
+def sides_headline(result: Result) -> tuple[Markup | str, ...] | None:
+    """What became of the second side; None where it cannot be told."""
+    try:
+        found = sides_compared(result)
+    except AiHowError:
+        return None
+    changed = [one for one in found.changes if one.found]
+    if not changed:
+        return ("The second side is ", element("em", "no different"), ", as far as this could show")
+    largest = max(changed, key=lambda one: abs(one.change))
+    word = "worse" if largest.worse_by(0.0) else "better"
+    change = element("em", f"{largest.change:+.1%}", class_="wrong" if word == "worse" else None)
+    return (f"The second side is {word}: {named(largest.figure)} ", change)
 
 
 def _cards(result: Result) -> Markup:

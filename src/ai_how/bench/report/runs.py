@@ -68,10 +68,13 @@ def _client(run: RunRecord, across: Scale) -> Iterator[Markup]:
         axes = _axes(across, number, y=_from_zero(asked))
         yield chart_card("Requests", "a second", plot(asked, axes, "Requests a second over time"))
     if "latency.p50" in known and known["latency.p50"].values:
-        curve = Curve("", "c2", _points(known["latency.p50"]), dots=False)
-        yield chart_card(
-            "Latency", "median", plot([curve], _axes(across, milliseconds), "Median latency over time")
+        curve, values = (
+            Curve("", "c2", _points(known["latency.p50"]), dots=False),
+            known["latency.p50"].values,
         )
+        # A flat line is to look flat.
+        axes = _axes(across, milliseconds, y=_from_zero([curve]) if max(values) < 1.5 * min(values) else None)
+        yield chart_card("Latency", "median", plot([curve], axes, "Median latency over time"))
     if "tokens" in known:
         curve = Curve("", "c3", _points(known["tokens"]), dots=False, area=True)
         axes = _axes(across, number, y=_from_zero([curve]))
@@ -117,7 +120,8 @@ def _points(one: Series) -> list[tuple[float, float]]:
 
 
 def _from_zero(curves: Sequence[Curve]) -> Scale:
-    return scale([0.0, *(value for curve in curves for _, value in curve.points)], most=4, logarithmic=False)
+    values = [value for curve in curves for _, value in curve.points]
+    return scale([0.0, *values], most=4, logarithmic=False) if any(values) else Scale(0.0, 1.0, (0.0, 1.0))
 
 
 def one_by_one(result: Result) -> Iterator[Markup]:

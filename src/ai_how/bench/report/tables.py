@@ -9,7 +9,7 @@ import yaml
 
 from ai_how.bench.compare import sides_compared
 from ai_how.bench.model import Figure, Result
-from ai_how.bench.report.numbers import bounds, named, number, place, shown, verdict_of
+from ai_how.bench.report.numbers import bounds, named, place, reading, shown, verdict_of
 from ai_how.bench.verdict import Check, checks, drift
 from ai_how.draw.markup import Markup, element
 from ai_how.draw.page import section, table
@@ -86,6 +86,7 @@ def sides_table(result: Result) -> Iterator[Markup]:
         words = element("p", f"{error.message}. {error.cause or ''}", class_="note")
         yield section("The two sides", f"{lead}; both were measured in turns.", words)
         return
+    units = {one.key: one.unit for one in result.figures}
     rows = []
     for one in found.changes:
         worse = one.found and one.worse_by(0.0)
@@ -94,11 +95,13 @@ def sides_table(result: Result) -> Iterator[Markup]:
         kind = "wrong" if worse else "right" if one.found else "note"
         change = (f"{one.change:+.1%}", f"{one.chance:.3f}", least)
         said_so = element("span", said, class_=kind)
-        rows.append((one.figure, number(one.before), number(one.after), *change, said_so))
+        unit = units.get(one.figure, "")
+        name, _, at = one.figure.partition(" at ")
+        label = f"{named(name)} at {at}" if at else named(name)
+        rows.append((label, reading(one.before, unit), reading(one.after, unit), *change, said_so))
     head = ("Figure", "Side a", "Side b", "Change", "By chance", "Would be found from", "")
-    yield section(
-        "The two sides", f"{lead}; both were measured in turns.", table(head, rows, numbers=(1, 2, 3, 4, 5))
-    )
+    shown_rows = element("div", table(head, rows, numbers=(1, 2, 3, 4, 5)), class_="figures-table")
+    yield section("The two sides", f"{lead}; both were measured in turns.", shown_rows)
 
 
 def environment(result: Result) -> Markup:
