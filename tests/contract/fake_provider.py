@@ -80,6 +80,9 @@ class FakeProvider:
         self.pids += 1
         self.running[name] = self.pids
 
+    def stop(self, name: str) -> None:
+        self.running.pop(name, None)
+
     def destroy(self, name: str) -> None:
         self.running.pop(name, None)
         self.defined.pop(name, None)

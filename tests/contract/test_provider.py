@@ -117,6 +117,16 @@ class TestAnyProvider:
         provider.create(service)
         assert look(provider, service).healthy
 
+    def test_one_that_was_stopped_is_known_and_starts_again(
+        self, provider: Provider, service: Service
+    ) -> None:
+        provider.create(service)
+        provider.stop("listener")
+        assert look(provider, service).state is State.STOPPED
+        provider.stop("listener")
+        provider.create(service)
+        assert look(provider, service).healthy
+
     def test_opening_again_changes_nothing(self, provider: Provider, service: Service) -> None:
         provider.create(service)
         before = look(provider, service).pid

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sample_replicas import FakeSlurm, version
@@ -411,3 +412,95 @@ def test_a_name_that_cannot_be_served(site: Site, name: str) -> None:
     with pytest.raises(AiHowError, match="cannot name a model"):
         site.replicas.start(name, version())
     assert site.left() == [] and site.slurm.scripts == []
+
+
+class Killed(BaseException):
+    """kill -9: nothing of ours runs after it."""
+
+
+class Fuse:
+    """Ends the process before the effect with this number: so just after the one before it, too."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def around(self, effect: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left == 0:
+                raise Killed
+            return effect(*args, **options)
+
+        return guarded
+
+
+#: Everything by which the reconciler changes the world.
+EFFECTS = (
+    ("slurm", "submit"), ("slurm", "cancel"), ("replicas", "write"), ("replicas", "forget"), ("replicas", "withdraw"),
+    ("store", "write_routes"), ("store", "remember"), ("store", "show"),
+)  # fmt: skip
+
+
+def test_killed_at_any_instruction_it_loses_nothing_and_doubles_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two replicas come, one crashes and is replaced, an upgrade, then none: with a kill at each effect on the way."""
+
+    def ready() -> None:
+        for one in site.wanted():
+            if one.job_id in site.slurm.held:
+                site.slurm.run(one.job_id, start=site.clock.now())
+                site.publish(one)
+
+    def settle(count: int, of: str) -> None:
+        """With the fuse out, things come to what is wanted."""
+
+        def there() -> bool:
+            ready()
+            site.step()
+            routes = [one for one in site.route().replicas if not one.draining]
+            versions = {one.model_version for one in site.wanted()}
+            return len(routes) == count == len(site.slurm.held) and versions == (
+                {version(of).id} if count else set()
+            )
+
+        wait_until(there, what=f"{count} of {of}", timeout=10, first=0.001, longest=0.01)
+
+    def killed(number: int) -> bool:
+        """Go on until the kill, at the effect with this number from now; whether it came to that."""
+        fuse = Fuse(number)
+        with monkeypatch.context() as patch:
+            for holder, name in EFFECTS:
+                target = getattr(site, holder)
+                patch.setattr(target, name, fuse.around(getattr(target, name)))
+            try:
+                for _ in range(6):
+                    ready()
+                    site.step()
+            except Killed:
+                return True
+        return False
+
+    # What a crash of the machine itself leaves is not the question here.
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    for number in range(1, 40):
+        site.want(2)
+        fell = killed(number)
+        site.begin()
+        settle(2, "one")
+        site.slurm.end(min(site.slurm.held), "FAILED")
+        fell = killed(number) or fell
+        site.begin()
+        settle(2, "one")
+        site.want(2, current=version("two"))
+        fell = killed(number) or fell
+        site.begin()
+        settle(2, "two")
+        site.unwant()
+        fell = killed(number) or fell
+        site.begin()
+        settle(0, "one")
+        assert site.left() == []
+        if not fell:
+            return
+    raise AssertionError("it never came to its end without a kill")

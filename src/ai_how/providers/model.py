@@ -80,6 +80,10 @@ class Provider(Protocol):
         """Bring a running service to its new definition. The undo brings the former one back."""
         ...
 
+    def stop(self, name: str) -> None:
+        """Stop a service; its definition stays, and :meth:`create` starts it again."""
+        ...
+
     def destroy(self, name: str) -> None:
         """Stop a service and forget its definition; its data stay."""
         ...

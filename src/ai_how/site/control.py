@@ -242,7 +242,7 @@ class Site:
             return
         with FileLock(self.state.lock_path, "down"):
             # First: it would ask for new replicas in the place of those that are parked.
-            self.provider.destroy("reconciler")
+            self.provider.stop("reconciler")
             if self.reach is None:
                 self._actions((), reporter).park_jobs()
             else:

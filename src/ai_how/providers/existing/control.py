@@ -106,6 +106,10 @@ class ExistingProvider:
     def change(self, service: Service) -> Undo:
         return self.create(service)
 
+    def stop(self, name: str) -> None:
+        """It is no process of ours."""
+        return
+
     def destroy(self, name: str) -> None:
         """Forget it; its data stay there, as those of every service do."""
         return
@@ -158,6 +162,9 @@ class Together:
 
     def change(self, service: Service) -> Undo:
         return self._of(service.name).change(service)
+
+    def stop(self, name: str) -> None:
+        self._of(name).stop(name)
 
     def destroy(self, name: str) -> None:
         self._of(name).destroy(name)

@@ -143,6 +143,10 @@ class LocalProvider:
             raise
         return undo
 
+    def stop(self, name: str) -> None:
+        if self._supervisor.pid() is not None:
+            self._supervisor.remove(name)
+
     def destroy(self, name: str) -> None:
         if self._supervisor.pid() is not None:
             self._supervisor.remove(name)

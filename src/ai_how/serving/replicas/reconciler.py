@@ -302,11 +302,11 @@ class Reconciler:
         if not self._slurm.view.known and self._written:
             return  # what was told before a restart holds until something better is known
         models = model_routes(self.shown)
-        if models == self._routes.models and self._written:
-            return
-        self._routes = Routes(generation=self._routes.generation + 1, models=models)
-        self._store.write_routes(self._routes)
-        self._written = True
+        if models != self._routes.models or not self._written:
+            self._routes = Routes(generation=self._routes.generation + 1, models=models)
+            self._store.write_routes(self._routes)
+            self._written = True
+        # Also where nothing had to be written: one that was killed just after it did so said it all the same.
         for nonce, one in self._wanted.items():
             if one.draining is not None:
                 self._drains.setdefault(nonce, self._routes.generation)
