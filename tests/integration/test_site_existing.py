@@ -308,7 +308,9 @@ def test_on_a_login_node_itself_there_is_no_ssh(shared_site: LiveSite, home: Pat
         facts = site.facts("evaluate", recipe)
         assert facts["state"] == "COMPLETED" and facts["result"]["steps"] == 3
         assert not list((site.root / "run").glob("ssh-*"))
+        job = site.facts("evaluate", recipe, "--set", "steps=500", "--detach")["job_id"]
         site.run("destroy", "--yes")
+        shared_site.wait_for_job(job, "CANCELLED")
         assert not folder.exists() and not site.root.exists()
     finally:
         site.remove()

@@ -54,6 +54,5 @@ def test_the_workstation_has_both_sides_and_every_slice_an_owner() -> None:
 
 def test_a_cluster_that_runs_elsewhere_takes_nothing_of_this_machine() -> None:
     found = seen(template("existing"))
-    assert [each.names for each in found.machines] == ["node[01-08]"]
-    assert found.sums == ()
+    assert found.machines == () and found.sums == ()
     assert not any(each.name.startswith("slurm") for each in found.services)

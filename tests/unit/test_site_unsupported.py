@@ -54,8 +54,9 @@ def test_a_site_may_do_without_mlflow_and_not_without_its_gateway() -> None:
 
 
 def test_a_cluster_that_exists_is_not_refused_and_not_configured() -> None:
-    asked = parse(template("existing"))
-    assert list(unsupported.unsupported(asked.spec)) == []
+    text = template("existing")
+    assert list(unsupported.unsupported(parse(text).spec)) == list(unsupported.notes(parse(text).spec)) == []
+    asked = parse(text.replace("\n  cloud:", "\n    slurm_config: {partitions: [gpu]}\n\n  cloud:", 1))
     ((path, words),) = unsupported.notes(asked.spec)
     assert path[-1] == "slurm_config" and "its owner's" in words
 

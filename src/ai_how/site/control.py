@@ -35,7 +35,7 @@ from ai_how.site import check, listeners, ports, tls, unsupported
 from ai_how.site.apply import Actions
 from ai_how.site.execute import Executor
 from ai_how.site.gpus import Gpus, gpus_of
-from ai_how.site.leave import end_replicas
+from ai_how.site.leave import end_replicas, leave
 from ai_how.site.model import Plan, Reporter, Silent
 from ai_how.site.overview import Overview, overview
 from ai_how.site.plan import make
@@ -258,7 +258,8 @@ class Site:
             raise NotFound(f"there is no site '{self.file.spec.name}'", where=str(self.layout.root))
         if self.reach:
             # First what is far: without the site's folder nobody would find it again.
-            ExistingProvider(self.reach).remove()
+            self.provider.destroy("reconciler")
+            leave(self.reach, self.layout, reporter or Silent())
         self.down(reporter)
         shutil.rmtree(self.layout.root)
 

@@ -1,11 +1,14 @@
-"""What `down` does on a cluster that exists: replicas end, as nobody could reach them any more; other jobs go on."""
+"""What `down` does on a cluster that exists: replicas end, as nobody could reach them any more; other jobs go on.
+
+And `destroy`: they end, too, before the folder that they work in is taken away.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ai_how.errors import AiHowError
-from ai_how.providers.existing import Reach
+from ai_how.errors import AiHowError, CouldNotTell
+from ai_how.providers.existing import ExistingProvider, Reach
 from ai_how.services import Layout
 from ai_how.serving.replicas import Replicas, SiteFolders
 from ai_how.site.model import Reporter
@@ -26,3 +29,26 @@ def end_replicas(reach: Reach, layout: Layout, reporter: Reporter) -> None:
         reporter.note(f"replicas on {reach.existing.host} could not be ended: {error.message}")
     for path in own.endpoints.glob("*"):
         path.unlink(missing_ok=True)
+
+
+def leave(reach: Reach, layout: Layout, reporter: Reporter) -> None:
+    """End all jobs of the site there, and take its folder away.
+
+    Raises :class:`CouldNotTell` when it cannot be reached.
+    """
+    try:
+        reach.open()
+        end_replicas(reach, layout, reporter)
+        for job in reach.slurm.live_jobs():
+            if job.work_dir.startswith(f"{reach.folder}/"):
+                reporter.note(f"job {job.id} ({job.name}) is ended")
+                reach.slurm.cancel(job.id)
+        ExistingProvider(reach).remove()
+    except CouldNotTell as error:
+        raise CouldNotTell(
+            f"nothing was removed: {error.message}",
+            where=error.where,
+            cause=error.cause,
+            detail=error.detail,
+            todo=f"{error.todo or ''} To leave what is there for good: `ai-how down`, then remove {layout.root}.",
+        ) from error

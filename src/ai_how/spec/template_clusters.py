@@ -134,7 +134,7 @@ backup:
 
 EXISTING = """\
 # A Slurm cluster that somebody else runs, reached over SSH, and the MLOps services on this machine beside it.
-# `ai-how validate` checks the file; `ai-how plan` says by name what no provider can bring about yet.
+# `ai-how plan` connects, shows what Slurm there tells of itself, and names what of this file it would refuse.
 version: "1.0"
 
 metadata:
@@ -146,20 +146,15 @@ clusters:
     provider: existing
     existing:
       host: login.hpc.example             # `localhost` where this machine is a login node itself
-      user: ann
+      user: ann                           # user, key, port, jump host: here, or in your ~/.ssh/config
       identity_file: ~/.ssh/id_ed25519
-      folder: /project/ann/ai-how         # every node of the cluster sees it
-    compute_nodes:                        # what you may use of it, as `sinfo` shows it
-      count: 8
-      cpu_cores: 64
-      memory_gb: 256
-      devices:
-        - {{model: a100, count: 4}}
-    slurm_config:
-      partitions: [gpu]
-      default_partition: gpu
-      max_job_time: "2-00:00:00"          # the partition's own limit
-      default_job_time: "04:00:00"
+      folder: /project/ann/ai-how         # of this site alone; every node of the cluster sees it
+      jobs:                               # what every job there is submitted with
+        account: physics
+        qos: normal
+        partition: gpu
+        modules: [Apptainer]
+        bind: [/project/physics]          # what an image sees besides the folder above
 
   cloud:
     provider: local                       # the services run here
