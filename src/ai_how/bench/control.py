@@ -16,6 +16,7 @@ from ai_how.bench.load import INTERRUPTED
 from ai_how.bench.model import VERSION, Calibration, Probe, Result, RunRecord, Saturation, spot
 from ai_how.bench.priority import first_in_line
 from ai_how.bench.search import answer, ends, following, judged, setting
+from ai_how.bench.second.control import seconded
 from ai_how.bench.targets import target_of
 from ai_how.bench.targets.web import address_of
 from ai_how.bench.verdict import spoilt
@@ -236,7 +237,10 @@ class Bench:
             return self._clients[name], self._calibrations[name]
         if one.recipe.load.nodes or one.recipe.load.processes > 1:
             self._close()
-        client = self._clients[name] = self._target.client(one.recipe, one.place)
+        client = self._target.client(one.recipe, one.place)
+        if purpose == "run":
+            client = seconded(one.recipe, one.place, client)
+        self._clients[name] = client
         if name not in self._calibrations:
             self._calibrations[name] = self._calibrated(client, one, purpose)
         return client, self._calibrations[name]

@@ -51,6 +51,8 @@ Api = Literal[
     "http", "openai", "ollama", "embeddings", "chain", "retrieval", "s3", "sql", "fio", "metadata", "checkpoint",
     "loader", "scheduler", "training", "collective", "pair",
 ]  # fmt: skip
+#: Tools that give a second opinion: on models, on storage, on networks.
+Second = Literal["guidellm", "aiperf", "vllm", "elbencho", "ior", "mdtest", "warp", "nccl-tests"]
 #: Which section of the workload belongs to which kind of target.
 SECTIONS: dict[str, str] = {
     "http": "request",
@@ -90,6 +92,9 @@ class Target(Frozen):
         None, description="Variable of the environment that holds the token; the gateway's own is known."
     )
     model: str | None = Field(None, description="The served model's name; for kinds that ask one.")
+    second: tuple[Second, ...] = Field(
+        (), description="Tools on PATH that are asked for a second opinion after each run; they decide nothing."
+    )
     job: Resources | None = Field(
         None,
         description="Run it in a Slurm job of these resources; here when left out. For kinds without an address.",
