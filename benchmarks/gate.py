@@ -16,6 +16,7 @@ import json
 import random
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from ai_how.bench.compare import sides_compared
 from ai_how.bench.control import Bench
 from ai_how.bench.interfaces import Place
 from ai_how.bench.statistics import Better, compare
-from ai_how.bench.work import Address
 from ai_how.errors import CouldNotTell
 from ai_how.run import LocalGate
 from ai_how.spec.bench import parse_bench
@@ -46,10 +46,17 @@ repetitions: {runs}
 """
 
 
-def outcome(one: Address, other: Address) -> str:
-    """``worse``, ``changed``, ``no change``, or ``left out`` where no figure could be trusted."""
-    recipe = parse_bench(RECIPE.format(one=one, other=other, runs=RUNS), "gate.yaml")
-    with tempfile.TemporaryDirectory(prefix="ai-how-gate-") as folder:
+def outcome(factor: float) -> str:
+    """A server against one that takes ``factor`` as long.
+
+    ``worse``, ``changed``, ``no change``, or ``left out`` where no figure could be trusted.
+    """
+    with (
+        reference_server(LocalGate(), f"--service={SERVICE}") as one,
+        reference_server(LocalGate(), f"--service={factor * SERVICE}") as other,
+        tempfile.TemporaryDirectory(prefix="ai-how-gate-") as folder,
+    ):
+        recipe = parse_bench(RECIPE.format(one=one, other=other, runs=RUNS), "gate.yaml")
         result = Bench(recipe, Place(LocalGate(), Path(folder), one)).run()
     try:
         return sides_compared(result).outcome
@@ -59,22 +66,19 @@ def outcome(one: Address, other: Address) -> str:
 
 def measured(rounds: int) -> dict[str, int]:
     """The rounds on real servers."""
-    found = {"rounds": 0, "called a change without one": 0, "slowdown of a tenth found": 0}
-    left = [0, 0]
-    with (
-        reference_server(LocalGate(), f"--service={SERVICE}") as usual,
-        reference_server(LocalGate(), f"--service={SERVICE}") as same,
-        reference_server(LocalGate(), f"--service={SLOWER * SERVICE}") as slower,
-    ):
-        for number in range(rounds):
-            first, second = outcome(usual, same), outcome(usual, slower)
-            found["rounds"] += 1
-            found["called a change without one"] += first in ("worse", "changed")
-            found["slowdown of a tenth found"] += second == "worse"
-            left[0] += first == "left out"
-            left[1] += second == "left out"
-            print(f"round {number + 1}: same {first}, slower {second}", file=sys.stderr)
-    return found | {"left out, same": left[0], "left out, slower": left[1]}
+    same, slower = Counter[str](), Counter[str]()
+    for number in range(rounds):
+        first, second = outcome(1.0), outcome(SLOWER)
+        same[first] += 1
+        slower[second] += 1
+        print(f"round {number + 1}: same {first}, slower {second}", file=sys.stderr)
+    return {
+        "rounds": rounds,
+        "called a change without one": same["worse"] + same["changed"],
+        "slowdown of a tenth found": slower["worse"],
+        "left out, same": same["left out"],
+        "left out, slower": slower["left out"],
+    }
 
 
 def side(chance: random.Random, factor: float, levels: Sequence[float]) -> dict[str, list[float]]:

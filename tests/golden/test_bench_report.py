@@ -11,7 +11,7 @@ from test_demo_report import Page
 from ai_how.bench.answers import answers
 from ai_how.bench.model import Figure, Result
 from ai_how.bench.report import html
-from ai_how.bench.report.curves import front
+from ai_how.bench.report.families import front, member
 from ai_how.draw.plot import apart, exact
 from ai_how.spec.bench import parse_bench
 
@@ -116,3 +116,30 @@ def test_a_result_without_figures_says_so(result: Result) -> None:
         html([result.model_copy(update={"figures": (), "runs": (), "partial": "the target was gone"})])
     )
     assert "No request was answered as it should be" in page.said() and "the target was gone" in page.said()
+
+
+def family(name: str, value: float, unit: str) -> Figure:
+    return Figure(
+        name=name, unit=unit, value=value, low=None, high=None, runs=(value,), better="higher", ok=True
+    )
+
+
+def test_families_of_settings_are_curves(result: Result) -> None:
+    assert member("latency.p50") is None and member("tokens") is None and member("latency.p99.9") is None
+    found = member("latency.ef=16.filtered.p99")
+    assert found is not None and (found.base, found.word, found.value, found.more, found.percentile) == (
+        "latency", "ef", 16, "filtered", "p99",
+    )  # fmt: skip
+    size = member("bus_bandwidth.4M")
+    assert size is not None and (size.word, size.value, size.label) == ("size", 4 * 2**20, "4M")
+    figures = [family(f"recall.ef={ef}", recall, "share") for ef, recall in ((8, 0.7), (16, 0.9), (32, 0.97))]
+    figures += [
+        family(f"throughput.ef={ef}", rate, "1/s") for ef, rate in ((8, 900.0), (16, 700.0), (32, 400.0))
+    ]
+    figures += [family(f"recall.ef={ef}.filtered", 0.6 + ef / 100, "share") for ef in (8, 16)]
+    figures += [family(f"throughput.ef={ef}.filtered", 300.0 - ef, "1/s") for ef in (8, 16)]
+    plain = result.recipe.model_copy(update={"sweep": {}})
+    page = Page(html([result.model_copy(update={"recipe": plain, "figures": tuple(figures), "runs": ()})]))
+    said = page.said()
+    assert "Speed at what recall" in said and "with a filter" in said
+    assert "recall by ef" in said and "throughput by ef" in said

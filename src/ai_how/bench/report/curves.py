@@ -197,49 +197,6 @@ def _share_scale(curves: Sequence[Curve]) -> Scale:
     return Scale(0.0, max(far, 1.0), ticks)
 
 
-def fronts(result: Result) -> Iterator[Markup]:
-    """How much of the truth is found at which speed: the points that none other beats at both."""
-    charts = []
-    for side in sides(result):
-        by_point: dict[str, dict[str, Figure]] = {}
-        for one in result.figures:
-            if one.side == side:
-                by_point.setdefault(one.key.removeprefix(one.name), {})[one.name] = one
-        pairs = [
-            (own["recall"], speed)
-            for own in by_point.values()
-            if "recall" in own and (speed := own.get("queries") or own.get("throughput")) is not None
-        ]
-        if not pairs:
-            continue
-        cloud = Curve(
-            "", "c6", [(recall.value, speed.value) for recall, speed in pairs], line=False,
-            bands=[(r.value, s.low, s.high) for r, s in pairs if s.low is not None and s.high is not None],
-            doubted=frozenset(recall.value for recall, speed in pairs if not (recall.ok and speed.ok)),
-        )  # fmt: skip
-        edge = Curve("best", "c1", front([(r.value, s.value) for r, s in pairs]), dots=False)
-        curves = [cloud, edge] if len(edge.points) > 1 else [cloud]
-        axes = Axes("recall", lambda share: f"{share:.3g}", number)
-        words = f"Recall and speed{f', side {side}' if side else ''}"
-        charts.append(chart_card(words, "queries a second", plot(curves, axes, words)))
-    if charts:
-        yield section(
-            "Speed at what recall",
-            "Each dot is one setting. Recall is the share of the true nearest neighbours that were found, against an "
-            "exact search of the same vectors.",
-            element("div", *charts, class_="charts"),
-        )
-
-
-def front(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The pairs that no other one exceeds in both, from left to right."""
-    found: list[tuple[float, float]] = []
-    for pair in sorted(set(pairs), reverse=True):
-        if not found or pair[1] > found[-1][1]:
-            found.append(pair)
-    return found[::-1]
-
-
 def scaling(result: Result) -> Iterator[Markup]:
     """What more nodes, processes or clients bring, beside what they would bring at best."""
     keys = [key for key in result.recipe.sweep if key.rpartition(".")[2] in SIZES]

@@ -11,7 +11,8 @@ from ai_how import __version__
 from ai_how.bench.answers import answers, best
 from ai_how.bench.compare import sides_compared
 from ai_how.bench.model import Figure, Result
-from ai_how.bench.report.curves import fronts, loads, scaling, spectrum, swept
+from ai_how.bench.report.curves import loads, scaling, spectrum, swept
+from ai_how.bench.report.families import families, fronts
 from ai_how.bench.report.numbers import bounds, named, number, place, reading
 from ai_how.bench.report.runs import one_by_one, over_time
 from ai_how.bench.report.tables import environment, figure_rows, recipe, sides_table, verdicts
@@ -57,7 +58,7 @@ def chapter(result: Result) -> Iterator[Markup]:
     yield _head(result)
     yield _cards(result)
     yield from _answers(result)
-    for part in (loads, spectrum, fronts, scaling, swept, sides_table, over_time, one_by_one):
+    for part in (loads, spectrum, fronts, families, scaling, swept, sides_table, over_time, one_by_one):
         yield from part(result)
     yield section(
         "Every figure",
