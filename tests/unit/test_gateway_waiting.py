@@ -384,6 +384,9 @@ def test_budgets_are_held_and_streams_are_counted(site: Site) -> None:
                 found.append(await client.post(CHAT, json=body, headers=headers))
             assert engine.bodies[0]["stream_options"] == {"include_usage": True}
             assert "stream_options" not in engine.bodies[1] and len(engine.bodies) == 2
+            await client.post(
+                "/api/show", json={"model": "tiny"}, headers=headers
+            )  # nobody's use of the model
         return found
 
     stream, whole, refused = asyncio.run(scene())

@@ -101,6 +101,12 @@ class Desk:
 
     async def _pass_on(self, exchange: Exchange, entry: TokenEntry, asked: Asked, served: Served) -> None:
         """Ask a replica, within what the token may still spend; count what it has said."""
+        if isinstance(asked.answering, Shown):
+            # The engine reads no text for it: that is nobody's use of the model.
+            await exchange.while_connected(
+                self._relay.pass_on(exchange, asked, served, entry.holder, Count(0))
+            )
+            return
         held = asked.tokens
         if stop := self._ledger.hold(entry, held):
             raise plan.spent(entry, stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 
 from ai_how.run import Clock
 from ai_how.serving.gateway import plan
@@ -169,6 +170,8 @@ class Reply:
                 if not said:
                     # Headers wait for the first chunk: until then another replica can still take over.
                     await self._begin(answer.status, content_type)
+                    # A sign of life while it waited was no answer yet.
+                    exchange.answered = time.perf_counter()
                     said = True
                 if piece := answering.piece(sieve.feed(chunk)):
                     await exchange.write(piece)
