@@ -12,7 +12,7 @@ from tiny_gguf import write_tiny_gguf
 
 from ai_how.bench.results import read_result
 from ai_how.cli import main
-from ai_how.serving.engines import LlamaCpp
+from ai_how.serving.engines import LlamaCpp, Place
 
 RECIPE = """\
 version: "1.0"
@@ -28,7 +28,7 @@ repetitions: 1
 @pytest.fixture(scope="module")
 def replica(llama_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     site = tmp_path_factory.mktemp("site")
-    running = start(LlamaCpp(), llama_python, write_tiny_gguf(site / "tiny.gguf"), site)
+    running = start(LlamaCpp(), Place.of_python(llama_python), write_tiny_gguf(site / "tiny.gguf"), site)
     running.record()
     yield running
     running.end()
