@@ -276,6 +276,8 @@ def _track(site: Site, result: Result, path: Path) -> str | None:
     from ai_how.bench.tracked import track
     from ai_how.client.tracking import Tracking
 
+    if not site.exists:
+        return None
     try:
         run_id = track(Tracking(site.tracking_uri), result, path)
     except AiHowError as error:
