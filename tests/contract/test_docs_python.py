@@ -6,6 +6,7 @@ import ast
 import asyncio
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_the_blocks_of_a_page_run_one_after_the_other(
     monkeypatch.setattr(room, "find", lambda *args, **kwargs: there)
     for key, value in there.environment.items():
         monkeypatch.setenv(key, value)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ollama"]:
+        monkeypatch.delitem(sys.modules, name)  # it reads its address when it is imported first
     blocks = BLOCK.findall((GUIDES / f"{page}.md").read_text())
     assert blocks
     names: dict[str, object] = {}

@@ -75,7 +75,12 @@ class TestAnyShare:
         assert place.share.read_on(path, 4) == b"two\n" and place.share.read_on(path, 8) == b""
 
     def test_a_file_and_a_whole_folder_are_brought_here(self, place: Place, tmp_path: Path) -> None:
-        inside = {"one": os.urandom(70_001), "deep/er/two": b"", "deep/.hidden": b"3 x\n", "a b/'c'": b"no end"}
+        inside = {
+            "one": os.urandom(70_001),
+            "deep/er/two": b"",
+            "deep/.hidden": b"3 x\n",
+            "a b/'c'": b"no end",
+        }
         source = tmp_path / "source"
         source.write_bytes(b"")
         for name, content in inside.items():
