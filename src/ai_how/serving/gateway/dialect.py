@@ -81,7 +81,8 @@ class Unchanged:
         return b"data: " + refusal.body() + b"\n\n"
 
 
-@dataclass(frozen=True)
+# Not frozen: that would make it as long in the making as everything else that is read of a request.
+@dataclass(slots=True)
 class Asked:
     """A request as replicas are asked it. With ``at_once``, that is the answer, and no replica is asked.
 

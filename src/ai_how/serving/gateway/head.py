@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -20,8 +20,7 @@ HEAD_LINES = 100
 _VERSIONS = ("1.1", "1.0")
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What a request's head says of its body, and why the request cannot be taken.
 
     ``length`` is in bytes; None without one, or in chunks. ``expects``: the client waits to be asked for the body.

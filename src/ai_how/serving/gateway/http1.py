@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -28,8 +27,7 @@ class Broken(Exception):
         self.silent = silent
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """The head of an answer. ``length`` is None where the body is chunked, or lasts until the end."""
 
     status: int

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ai_how.serving.gateway.http1 import Broken, Connection, Head
 from ai_how.serving.gateway.model import Replica
@@ -50,8 +49,7 @@ class Body:
             raise Unreachable(str(error)) from error
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """An answer whose head has arrived; ``chunks`` brings the rest. Reading raises :class:`Unreachable`."""
 
     status: int
