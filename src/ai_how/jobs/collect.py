@@ -38,7 +38,9 @@ def news(found: Recorded, counts: Mapping[str, int]) -> News:
     return News(found.params, fresh, dict(seen))
 
 
-def collect(far: Far, tracking: Tracking, folder: JobFolder, record: JobRecord, *, ended: bool = False) -> None:
+def collect(
+    far: Far, tracking: Tracking, folder: JobFolder, record: JobRecord, *, ended: bool = False
+) -> None:
     """Bring over what is new; at the job's end its artifacts, its output and its log as well.
 
     A metric that was sent and not counted, because this process died in between, is sent again: MLflow keeps one of

@@ -119,7 +119,11 @@ class Tracker:
             record.run_id,
             job.state,
             facts,
-            {"slurm.job_id": str(job.id), "slurm.state": job.state, "slurm.nodes": entry.nodes if entry else job.nodes},
+            {
+                "slurm.job_id": str(job.id),
+                "slurm.state": job.state,
+                "slurm.nodes": entry.nodes if entry else job.nodes,
+            },
         )
         write_record(folder, replace(record, state=job.state, accounting=facts))
         log.info("job %s (%s) is closed as %s", job.id, record.name, job.state)

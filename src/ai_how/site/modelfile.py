@@ -67,12 +67,18 @@ def _sent(reach: Reach, path: Path, progress: Progress) -> Path:
     files = _files(path)
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
     digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
-    target = reach.cluster.models / (f"{path.name}-{digest}" if path.is_dir() else f"{path.stem}-{digest}{path.suffix}")
+    target = reach.cluster.models / (
+        f"{path.name}-{digest}" if path.is_dir() else f"{path.stem}-{digest}{path.suffix}"
+    )
     # Of a folder the last file that is sent is the sign that all of it is there.
     last = target / sorted(files)[-1].relative_to(path) if path.is_dir() else target
     if not reach.gate.run(Command(("test", "-e", str(last)), timeout=60), check=False).ok:
-        progress(f"sending {path.name} to {reach.existing.host}: {sum(fact[1] for fact in facts) / 1e6:.0f} MB")
-        places = {target / file.relative_to(path) if path.is_dir() else target: file for file in sorted(files)}
+        progress(
+            f"sending {path.name} to {reach.existing.host}: {sum(fact[1] for fact in facts) / 1e6:.0f} MB"
+        )
+        places = {
+            target / file.relative_to(path) if path.is_dir() else target: file for file in sorted(files)
+        }
         reach.share.put(places)
     return target
 

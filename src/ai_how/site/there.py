@@ -46,12 +46,7 @@ def _account(file: SiteFile, found: ClusterFacts, jobs: ExistingJobs) -> Iterato
         where = file.where(*_JOBS, "account")
         yield f"{where}: {found.user} may not charge '{jobs.account}'. {did_you_mean(jobs.account, accounts)}"
         return
-    allowed = {
-        name
-        for one in found.associations
-        if jobs.account in (None, one.account)
-        for name in one.qos
-    }
+    allowed = {name for one in found.associations if jobs.account in (None, one.account) for name in one.qos}
     if jobs.qos is not None and allowed and jobs.qos not in allowed:
         where = file.where(*_JOBS, "qos")
         yield f"{where}: {found.user} may not use the QOS '{jobs.qos}'. {did_you_mean(jobs.qos, sorted(allowed))}"

@@ -63,7 +63,10 @@ def _slurm(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
 
 def _services(spec: SiteSpec) -> Iterator[tuple[Path, str]]:
     if not spec.clusters.cloud.services.gateway.enabled:
-        yield (*_CLOUD, "services", "gateway", "enabled"), "a site without gateway: models are served through it"
+        yield (
+            (*_CLOUD, "services", "gateway", "enabled"),
+            "a site without gateway: models are served through it",
+        )
 
 
 def _operations(spec: SiteSpec) -> Iterator[tuple[Path, str]]:

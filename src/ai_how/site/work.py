@@ -97,5 +97,3 @@ def gguf(site: Site, reference: str, progress: Progress, precision: Precision = 
         return python
 
     return models_of(site).gguf(reference, converter, precision)
-
-

@@ -96,7 +96,22 @@ def own_jobs(text: str) -> Iterator[Job]:
         words = line.split("|", 13)
         if len(words) != 14 or not words[0].isdigit():
             continue  # a message among the lines
-        number, uid, user, state, reason, partition, nodes, elapsed, limit, submit, start, end, place, name = words
+        (
+            number,
+            uid,
+            user,
+            state,
+            reason,
+            partition,
+            nodes,
+            elapsed,
+            limit,
+            submit,
+            start,
+            end,
+            place,
+            name,
+        ) = words
         yield Job(
             id=int(number),
             name=name,

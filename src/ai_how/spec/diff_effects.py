@@ -137,7 +137,9 @@ def _existing(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:
     if key_path(change.path)[-1] in ("host", "user", "folder"):
         what = "makes the site's folder there, and leaves the former one; restarts reconciler and tracker"
         return Consequence(Effect.RESTART, what, told)
-    return Consequence(Effect.RESTART, "restarts reconciler and tracker; jobs submitted from then on go by it", told)
+    return Consequence(
+        Effect.RESTART, "restarts reconciler and tracker; jobs submitted from then on go by it", told
+    )
 
 
 def _enabled(change: Change, old: SiteSpec, new: SiteSpec) -> Consequence:

@@ -114,9 +114,7 @@ class Reach:
             folder = self.there(told.commands)
             programs = {name: folder / name for name in COMMANDS}
         conf = self.there(told.slurm_conf) if told.slurm_conf else None
-        return OwnSlurm(
-            self.gate, programs, habits(told), self.clock, poll=told.poll_seconds, conf=conf
-        )
+        return OwnSlurm(self.gate, programs, habits(told), self.clock, poll=told.poll_seconds, conf=conf)
 
     @cached_property
     def cluster(self) -> Cluster:

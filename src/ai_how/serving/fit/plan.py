@@ -48,7 +48,9 @@ def choose(
     else:
         considered = tuple(_node(asked, memory) for memory in sorted(set(nodes)))
     remarks = [
-        f"The memory of {one.type or UNTYPED} is not known, so it was left out." for one in gres if not one.memory
+        f"The memory of {one.type or UNTYPED} is not known, so it was left out."
+        for one in gres
+        if not one.memory
     ]
     if not gres:
         remarks.append("The cluster has no GPUs: the replica runs on CPUs, in a node's memory.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,9 @@ from ai_how.errors import NotFound
 from ai_how.security import TokenEntry, digest, load_tokens
 
 Mark = tuple[int, int]
+# Seconds: under load a look at the files is shared by the requests of so short a time. It is over before anybody who
+# has changed a token can have sent a request.
+_LOOK = 0.001
 
 
 class Access(Protocol):
@@ -25,6 +29,7 @@ class TokenAccess:
         self._path = path
         self._more = more
         self._known: dict[Path, tuple[Mark, dict[str, TokenEntry]]] = {}
+        self._looked: dict[Path, float] = {}
 
     def who(self, token: str) -> TokenEntry | None:
         """The token's entry, or None when it opens nothing. Raises :class:`AiHowError` for a bad file."""
@@ -39,16 +44,20 @@ class TokenAccess:
         return found
 
     def _entries(self, path: Path) -> dict[str, TokenEntry] | None:
+        now = time.perf_counter()
+        known = self._known.get(path)
+        if known is not None and now - self._looked[path] < _LOOK:
+            return known[1]
         try:
             found = os.stat(path)
         except FileNotFoundError:
             return None
         # The inode too: the file is replaced whole, and may be so twice within one tick of the clock.
         mark = (found.st_mtime_ns, found.st_ino)
-        known = self._known.get(path)
         if known is None or known[0] != mark:
             entries = {entry.sha256: entry for entry in load_tokens(path).tokens}
             known = self._known[path] = (mark, entries)
+        self._looked[path] = now
         return known[1]
 
 
