@@ -142,3 +142,25 @@ def test_many_requests_wake_a_sleeping_model_once(up: LiveSite) -> None:
     assert len([job for job in served if job > woken]) == 1
     up.run("stop", "steady")
     until(lambda: watch.replicas() == [], "no replica is left")
+
+
+def test_the_file_says_what_is_served(up: LiveSite) -> None:
+    watch = Watch(up)
+    model = write_tiny_gguf(up.folder / "first.gguf")
+    wanted = f"{{name: steady, source: {model}, context: 128, resources: {{time_limit: '20'}}}}"
+    models = f"models: [{wanted}, {{name: ghost, source: ghost}}]"
+    up.file.write_text(f"{up.file.read_text()}\nserving:\n  {models}\n")
+    try:
+        # A model that is not there is no reason for `up` to fail.
+        assert any("ghost is not served" in text for text in up.facts("up")["warnings"])
+        until(lambda: watch.state() == "ready", "it is served")
+        shown = {one["model"]: one for one in up.facts("ps")["models"]}
+        assert shown["steady"]["asked_by"] == "file" and shown["ghost"]["state"] == "failed"
+        up.run("stop", "steady", "--now")
+        until(lambda: watch.state() == "asleep" and watch.replicas() == [], "it is stopped until the next up")
+        up.run("up")
+        until(lambda: watch.state() == "ready", "it is served again")
+    finally:
+        up.write()
+        up.run("up")
+    until(lambda: watch.facts()["models"] == [] and watch.replicas() == [], "nothing is wanted any more")

@@ -73,7 +73,7 @@ def _resources(parser: argparse.ArgumentParser) -> None:
         help="GPUs of a replica, such as gpu:a100:1 (default: the smallest that holds it, if the engine uses any)",
     )
     parser.add_argument(
-        "--time", default="08:00:00", help="time limit of a replica's job, in Slurm's notation"
+        "--time", help="time limit of a replica's job, in Slurm's notation (default: 08:00:00)"
     )
     parser.add_argument("--partition", help="partition")
     parser.add_argument("--account", help="account that the jobs are charged to")

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -96,6 +97,8 @@ class Replicas:
         self._share = share or LocalShare()
         self._listen = listen
         self._clock = clock or SystemClock()
+        for source in render.LAUNCHER_FILES:
+            _source(source)
 
     def start(self, model: str, version: ModelVersion) -> ReplicaWanted:
         """Submit a job that serves a version of a model; returns at once.
@@ -150,10 +153,7 @@ class Replicas:
 
     def _files(self, folder: Path, launch: Launch, wanted: ReplicaWanted, slots: int) -> Mapping[Path, str]:
         # Copies: the node may not see this installation, and an upgrade must not reach into what runs.
-        files = {
-            folder / source.name: source.read_text(encoding="utf-8")
-            for source in (*render.LAUNCHER_FILES, *launch.files)
-        }
+        files = {folder / source.name: _source(source) for source in (*render.LAUNCHER_FILES, *launch.files)}
         files[folder / render.LAUNCH_FILE] = render.launch_file(
             launch=launch,
             model=wanted.model,
@@ -240,6 +240,12 @@ class Replicas:
     def tail(self, wanted: ReplicaWanted) -> str:
         """The last lines of a replica's log, where the launcher repeats the engine's."""
         return self._share.tail(wanted.log_path, _TAIL_LINES) if wanted.log_path else ""
+
+
+@cache
+def _source(path: Path) -> str:
+    """A file of this installation. Read once: another AI-HOW that is installed meanwhile writes other launch files."""
+    return path.read_text(encoding="utf-8")
 
 
 def request_of(model: str, version: ModelVersion) -> ServeRequest:
