@@ -111,6 +111,19 @@ clusters:
       mlflow: {{port: 5000}}
       gateway: {{port: 8080}}
 
+serving:                                  # models that are kept served; `ai-how serve` adds others
+  models:
+    - name: assistant
+      source: assistant@champion          # a registered model; promote another version, and `up` brings it
+      context: 8192
+      slots: 8
+      replicas: {{min: 1, max: 4}}
+      resources: {{cpus: 4, memory: 64G, time_limit: "12:00:00", partition: batch, qos: normal}}
+    - name: translator
+      source: translator@champion
+      replicas: {{min: 0, max: 1}}          # sleeps while nobody asks; a request wakes it
+      idle: 30m
+
 security:
   tls: {{enabled: true, names: ["ai.lab.example"], certificate_days: 90}}
   tokens: {{lifetime_days: 180, requests_per_minute: 120}}
