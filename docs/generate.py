@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 
+from ai_how.bench import survey
 from ai_how.cli import COMMANDS
 from ai_how.host.recorded import InventoryFile
 from ai_how.spec.bench import BenchRecipe
@@ -49,7 +51,16 @@ def pages() -> dict[str, str]:
         "reference/recipe-yaml.md": recipe_yaml(),
         "reference/bench-yaml.md": bench_yaml(),
         "reference/inventory-yaml.md": inventory_yaml(),
+        "reference/survey.md": survey_page(),
     }
+
+
+def survey_page() -> str:
+    """What a factory offers, with what ``benchmarks/survey.py`` has measured."""
+    folder = Path(__file__).parents[1] / "benchmarks" / "results"
+    return survey.page(
+        {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))}
+    )
 
 
 # --- the command line ---------------------------------------------------------------------------------
