@@ -6,6 +6,8 @@ import pytest
 
 from ai_how.bench.exchange import ChatExchange, Exchange
 from ai_how.bench.parse import EventParser, ResponseParser, Rubbish
+from ai_how.bench.targets.web import address_of
+from ai_how.errors import UsageError
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 201 Made\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nmore: less\r\n\r\n"
@@ -128,3 +130,9 @@ def test_a_refusal_is_a_failure_by_its_status() -> None:
     plain = Exchange(due=0.0, status=404)
     plain.end(1.0)
     assert plain.error == "status 404" and not plain.good
+
+
+def test_an_address_with_tls_is_refused_rather_than_asked_in_vain() -> None:
+    assert str(address_of("http://127.0.0.1:8080")) == "127.0.0.1:8080"
+    with pytest.raises(UsageError, match="speaks TLS"):
+        address_of("https://127.0.0.1:8080")

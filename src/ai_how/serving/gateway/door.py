@@ -327,7 +327,7 @@ class Client(asyncio.Protocol):
         if self._transport is None:
             return
         self.hold(reading=True)
-        if self._transport.can_write_eof():
+        if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self._arm(self._loop.time() + _LINGER)
 
@@ -375,7 +375,7 @@ class Client(asyncio.Protocol):
             self._drain = None
 
     def hold(self, *, reading: bool) -> None:
-        if self._transport is None or self._held is not reading:
+        if self._transport is None or self._transport.is_closing() or self._held is not reading:
             return
         self._held = not reading
         if reading:

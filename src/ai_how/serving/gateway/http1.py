@@ -77,6 +77,11 @@ class Connection(asyncio.Protocol):
         return connection
 
     @property
+    def _open(self) -> asyncio.Transport | None:
+        """The transport, as long as it can be told something."""
+        return None if self._transport is None or self._transport.is_closing() else self._transport
+
+    @property
     def usable(self) -> bool:
         """Whether another request may be sent: the answer came to its end, and not a byte behind it."""
         return self.idle and self._fault is None and self._transport is not None
@@ -115,9 +120,9 @@ class Connection(asyncio.Protocol):
             await self._more()
         piece = self._pieces.popleft()
         self._held -= len(piece)
-        if self._paused and not self._pieces and self._transport is not None:
+        if self._paused and not self._pieces and self._open is not None:
             self._paused = False
-            self._transport.resume_reading()
+            self._open.resume_reading()
         return piece
 
     async def whole(self, most: int) -> bytes:
@@ -193,9 +198,9 @@ class Connection(asyncio.Protocol):
             self._spoilt(f"it does not speak HTTP/1.1: {error}")
         if self._dry > _HEAD:
             self._spoilt("a head without an end")
-        if self._held > _AHEAD and not self._paused and self._transport is not None:
+        if self._held > _AHEAD and not self._paused and self._open is not None:
             self._paused = True
-            self._transport.pause_reading()
+            self._open.pause_reading()
         self._wake()
 
     def _spoilt(self, why: str) -> None:
