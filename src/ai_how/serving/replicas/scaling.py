@@ -12,6 +12,8 @@ from ai_how.serving.replicas.desired import Scale
 
 #: Seconds taken for the load of a model that was never loaded before.
 UNKNOWN_LOAD = 60.0
+#: Steps, in seconds, in which one that is late is foretold.
+_LATE = 15.0
 #: How many waits and loads are remembered.
 REMEMBERED = 20
 
@@ -107,12 +109,15 @@ def lead(memory: ModelMemory, margin: float, pending: Iterable[float] = ()) -> f
 
 
 def expected(memory: ModelMemory, starts: Sequence[float], now: float) -> float | None:
-    """When a replica should be ready: ``starts`` are when those on their way started, or will by Slurm's estimate."""
-    if not memory.loads and not starts:
+    """When a replica should be ready, in seconds since the epoch; None when none is on its way.
+
+    ``starts`` are when those on their way started, or will by Slurm's estimate. One that is late is told of a few
+    seconds ahead, in steps, so that what the gateway is told does not change with every look.
+    """
+    if not starts:
         return None
-    load = max(memory.loads, default=UNKNOWN_LOAD)
-    wait = max(memory.waits, default=0.0)
-    return max(min(starts), now - load) + load if starts else now + wait + load
+    when = min(starts) + max(memory.loads, default=UNKNOWN_LOAD)
+    return when if when > now else math.ceil((now + 1) / _LATE) * _LATE
 
 
 def remember(values: tuple[float, ...], value: float) -> tuple[float, ...]:

@@ -81,12 +81,13 @@ def views(
 def _view(told: Told, replicas: Sequence[ReplicaStatus], memory: ModelMemory, now: float) -> ModelView:
     desired = told.desired
     state, reason = _state(desired, replicas, memory)
+    longest = max(memory.waits, default=0.0)
     starts = [
-        float(one.job.start)
+        float(one.job.start) if one.job and one.job.start else one.wanted.submitted + longest
         for one in replicas
-        if one.job and one.job.start and one.phase in (Phase.PENDING, Phase.LOADING)
+        if one.phase in (Phase.PENDING, Phase.LOADING)
     ]
-    when = expected(memory, starts, now) if state in ("starting", "asleep") else None
+    when = expected(memory, starts, now) if state == "starting" else None
     detail = memory.detail if memory.failures else ""
     return ModelView(told, state, reason, memory.target or 0, when, detail, memory.failures, tuple(replicas))
 
