@@ -25,6 +25,7 @@ from ai_how.bench.calibrate import reference_server
 from ai_how.bench.compare import sides_compared
 from ai_how.bench.control import Bench
 from ai_how.bench.interfaces import Place
+from ai_how.bench.priority import first_in_line
 from ai_how.bench.statistics import Better, compare
 from ai_how.errors import CouldNotTell
 from ai_how.run import LocalGate
@@ -41,7 +42,7 @@ kind: bench
 name: gate
 target: {{url: "http://{one}"}}
 against: {{target.url: "http://{other}"}}
-load: {{arrivals: constant, rate: 200, seconds: 0.6, connections: 32}}
+load: {{arrivals: constant, rate: 200, seconds: 1.0, connections: 32}}
 repetitions: {runs}
 """
 
@@ -52,6 +53,8 @@ def outcome(factor: float) -> str:
     ``worse``, ``changed``, ``no change``, or ``left out`` where no figure could be trusted.
     """
     with (
+        # The servers are to be as they are meant to be, whatever else runs here.
+        first_in_line(),
         reference_server(LocalGate(), f"--service={SERVICE}") as one,
         reference_server(LocalGate(), f"--service={factor * SERVICE}") as other,
         tempfile.TemporaryDirectory(prefix="ai-how-gate-") as folder,
@@ -60,7 +63,8 @@ def outcome(factor: float) -> str:
         result = Bench(recipe, Place(LocalGate(), Path(folder), one)).run()
     try:
         return sides_compared(result).outcome
-    except CouldNotTell:
+    except CouldNotTell as error:
+        print(error.detail or error.cause or error.message, file=sys.stderr)
         return "left out"
 
 

@@ -34,6 +34,18 @@ def test_what_does_not_settle_is_not_steady() -> None:
     assert not judge(rising).ok
 
 
+def test_single_slow_requests_late_in_a_run_are_no_warm_up() -> None:
+    seen = 0
+    for seed in range(30):
+        chance = random.Random(seed)
+        series = [10 + chance.gauss(0, 0.1) for _ in range(200)]
+        for _ in range(3):
+            series[chance.randrange(90, 110)] = 60.0
+        seen += mser5(series) is None
+        assert judge(series).ok
+    assert seen > 3, "the case is met"
+
+
 def test_a_slow_drift_is_found_and_noise_is_none() -> None:
     drifting = [value * (1 + 0.3 * index / 2000) for index, value in enumerate(noise(2000, 3))]
     drift, surely = trend(drifting)

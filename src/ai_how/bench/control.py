@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -19,11 +20,14 @@ from ai_how.bench.search import answer, ends, following, judged, setting
 from ai_how.bench.second.control import seconded
 from ai_how.bench.targets import target_of
 from ai_how.bench.targets.web import address_of
-from ai_how.bench.verdict import spoilt
+from ai_how.bench.verdict import DRIFT, spoilt
 from ai_how.bench.work import Progress
 from ai_how.errors import AiHowError
 from ai_how.spec.bench import BenchRecipe, override, points
 from ai_how.spec.bench_load import Search, Setting
+
+#: How often, and for how many seconds each, a run waits for a machine that is slower than it was.
+_WAITS, _WAIT = 12, 0.25
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Bench:
         self._clients: dict[str, Client] = {}
         self._calibrations: dict[str, Calibration | None] = {}
         self._spoilt: list[RunRecord] = []
+        self._quickest = math.inf
         self._probed: dict[str, Calibration] = {}
         self._facts: dict[str, Any] = {}
         self._environment: dict[str, Any] = {}
@@ -199,7 +204,7 @@ class Bench:
     def _ran(self, words: str, number: int, one: Spot, purpose: str) -> tuple[RunRecord, Measured] | None:
         client, calibration = self._client(one, purpose)
         clock, heard = self._place.clock, self._heard
-        took, started = yardstick(clock), clock.now()
+        took, started = self._yardstick(), clock.now()
         if self._monitor is not None:
             self._monitor.start()
         try:
@@ -215,6 +220,17 @@ class Bench:
             "calibration": calibration, "series": (*made.series, *sampled),
         })  # fmt: skip
         return made, found
+
+    def _yardstick(self) -> float:
+        """The yardstick, when this machine is as it was; after a while, as it is now."""
+        clock = self._place.clock
+        for _ in range(_WAITS):
+            took = yardstick(clock)
+            self._quickest = min(took, self._quickest)
+            if took <= (1 + DRIFT) * self._quickest:
+                break
+            clock.sleep(_WAIT)
+        return took
 
     def _keep(self, words: str, made: RunRecord, found: Measured) -> RunRecord:
         self._runs.append(made)

@@ -43,6 +43,8 @@ def reading(value: float, unit: str) -> str:
         return milliseconds(value)
     if unit in ("B", "B/s"):
         return bytes_of(value) + unit[1:]
+    if unit == "share":
+        return f"{100 * value:.3g}{THIN}%"
     if unit == "1/s":
         return f"{number(value)}{THIN}/s"
     return f"{number(value)}{THIN}{unit}" if unit else number(value)

@@ -12,7 +12,7 @@ from ai_how.bench.answers import answers, best
 from ai_how.bench.compare import sides_compared
 from ai_how.bench.model import Figure, Result
 from ai_how.bench.report.curves import loads, scaling, spectrum, swept
-from ai_how.bench.report.families import families, fronts
+from ai_how.bench.report.families import families, fronts, searched
 from ai_how.bench.report.numbers import bounds, named, number, place, reading
 from ai_how.bench.report.runs import one_by_one, over_time
 from ai_how.bench.report.tables import environment, figure_rows, recipe, sides_table, verdicts
@@ -103,6 +103,10 @@ def headline(result: Result) -> Iterator[Markup | str]:
     if result.recipe.against and (said := sides_headline(result)) is not None:
         yield from said
         return
+    if (pair := searched(result)) is not None:
+        speed = f"{number(pair[1])} queries a second"
+        yield from ("Finds ", reading(pair[0], "share"), " of the true neighbours at ", element("em", speed))
+        return
     for found in result.saturation:
         if found.met is not None:
             what = "requests a second" if found.key == "load.rate" else "clients"
@@ -141,6 +145,8 @@ def sides_headline(result: Result) -> tuple[Markup | str, ...] | None:
 
 def _cards(result: Result) -> Markup:
     chosen = list(_headlined(result))[:_CARDS]
+    if not chosen:
+        return Markup("")
     return element(
         "section",
         *[
@@ -159,7 +165,8 @@ def _headlined(result: Result) -> Iterator[Figure]:
     own = [one for one in result.figures if one.side == side]
     here = [one for one in own if dict(one.point) == dict(point)] or own
     names = [name for name in _HEADLINES if any(one.name == name for one in here)]
-    names += [one.name for one in here if one.name not in names and "." not in one.name]
+    names += [one.name for one in here if "." not in one.name]
+    names += [one.name for one in here if one.unit != "ms"]
     for name in dict.fromkeys(names):
         yield next(one for one in here if one.name == name)
 
