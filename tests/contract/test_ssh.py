@@ -153,6 +153,20 @@ class TestWhoIsNotLetIn:
         error = refused(self.gate(login, "  HostName no.such.host.invalid", "name"))
         assert "stands for no address" in str(error.cause)
 
+    def test_a_daemon_that_is_refused_does_not_knock_again_at_once(self, login: LoginNode) -> None:
+        knocks: list[int] = []
+
+        class Shut(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                knocks.append(1)
+
+        with socketserver.TCPServer(("127.0.0.1", 0), Shut) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            gate = self.gate(login, f"  Port {server.server_address[1]}", "shut")
+            first = refused(gate)
+            assert refused(gate) is first and len(knocks) == 1
+            server.shutdown()
+
     def test_a_host_key_that_has_changed(self) -> None:
         with login_node() as node:
             gate = node.gate()

@@ -24,7 +24,7 @@ from typing import IO, NoReturn
 
 from ai_how.errors import AiHowError, CommandFailed, CouldNotTell, MissingProgram, TimedOut, UsageError
 from ai_how.run.model import Command, Completed
-from ai_how.run.ssh_faults import fault
+from ai_how.run.ssh_faults import denied, fault
 
 log = logging.getLogger("ai_how.run")
 
@@ -35,6 +35,8 @@ MISSING_STATUS = 127
 PERSIST = 600
 #: Seconds that connecting may take: without somebody at a terminal, and with.
 CONNECT_SECONDS, ASK_SECONDS = 20, 180
+#: Seconds before somebody who asks nobody tries again: at most while the way is barred, and after a denial.
+PAUSE_MOST, LONG_PAUSE = 60.0, 300.0
 #: Bytes of a file on their way.
 _PIECE = 1 << 20
 
@@ -77,6 +79,7 @@ class SshMaster:
         self._control = control
         self._ask = ask
         self._program = program
+        self._refused: tuple[float, float, CouldNotTell] | None = None
 
     def words(self, *more: str, remote: str | None = None) -> list[str]:
         """An ``ssh`` that goes through the master, and would ask nothing if that were gone."""
@@ -102,7 +105,23 @@ class SshMaster:
             # Two commands that begin at once must not both ask for a second factor.
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self.alive:
-                self._connect()
+                self._connect_seldom()
+
+    def _connect_seldom(self) -> None:
+        """Centres bar who fails often: a daemon that is refused tries again after a while, and longer each time."""
+        now = time.monotonic()
+        if self._refused is not None and now < self._refused[0]:
+            raise self._refused[2]
+        try:
+            self._connect()
+        except CouldNotTell as error:
+            if not self._ask:
+                pause = LONG_PAUSE if denied(error) else 2.0
+                if self._refused is not None:
+                    pause = max(pause, min(2 * self._refused[1], PAUSE_MOST))
+                self._refused = now + pause, pause, error
+            raise
+        self._refused = None
 
     def _connect(self) -> None:
         self._control.unlink(missing_ok=True)

@@ -66,6 +66,12 @@ def fault(host: str, said: str, *, command: str | None = None) -> CouldNotTell:
     )
 
 
+def denied(error: CouldNotTell) -> bool:
+    """Whether somebody there said no, which will not be otherwise in a moment."""
+    said = error.detail or ""
+    return any(words in said for words in ("Permission denied", "Too many authentication", "verification failed"))
+
+
 def _noise(line: str) -> bool:
     """Frames of signs around a warning."""
     return not line.strip().strip("@")

@@ -25,7 +25,7 @@ def define(setting: Setting) -> Service:
     else:
         # Somebody else's Slurm is asked as often as the file allows, and its nodes seldom.
         poll = setting.spec.clusters.hpc.existing.poll_seconds if setting.spec.clusters.hpc.existing else 5
-        config |= {"listen": "node", "usual": poll, "eager": poll, "nodes": max(poll, 30)}
+        config |= {"listen": "node", "usual": poll, "eager": poll, "nodes": max(poll, 30), "resting": 60}
     return Service(
         name="reconciler",
         purpose="keeps the replicas of the served models as they are wanted",

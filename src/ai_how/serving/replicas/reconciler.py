@@ -43,13 +43,15 @@ _AWAY = ("contact slurm controller", "timed out", "Connection refused", "Zero By
 class Rhythm:
     """Seconds between two looks at Slurm: usually, while something is on its way, and at its nodes.
 
-    What is on its way for longer than ``patience`` is looked at as seldom as the rest.
+    What is on its way for longer than ``patience`` is looked at as seldom as the rest. While nothing is served, a look
+    every ``resting`` seconds will do, if that is longer.
     """
 
     usual: float = 2.0
     eager: float = 0.5
     nodes: float = 2.0
     patience: float = 120.0
+    resting: float = 0.0
 
 
 class Reconciler:
@@ -122,6 +124,8 @@ class Reconciler:
         """Seconds until Slurm is to be looked at again, when nothing happens before."""
         eager = self._clock.monotonic() - self._busy_since < self._rhythm.patience
         moving = self.expecting or any(one.wanted.draining is not None for one in self.statuses)
+        if not self._wanted:
+            return max(self._rhythm.usual, self._rhythm.resting)
         return self._rhythm.eager if moving and eager else self._rhythm.usual
 
     @property

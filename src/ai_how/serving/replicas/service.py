@@ -31,6 +31,8 @@ log = logging.getLogger("ai_how.reconciler")
 _LARGEST_DATAGRAM = 256 * 1024
 #: Seconds between two passes at least, and at most while something is on its way.
 _BREATH = 0.02
+#: Seconds between two passes at most: by them it is seen that the reconciler lives, however seldom Slurm is asked.
+_SHOWN_EVERY = 5.0
 _PROGRAMS = ("sbatch", "scancel", "squeue", "scontrol", "sacct", "sinfo")
 
 
@@ -52,6 +54,7 @@ class ReconcilerConfig(BaseModel):
     usual: float = Field(default=2.0, gt=0)
     eager: float = Field(default=0.5, gt=0)
     nodes: float = Field(default=2.0, gt=0)
+    resting: float = Field(default=0.0, ge=0)
 
     @property
     def folders(self) -> SiteFolders:
@@ -194,7 +197,7 @@ def serve(config: ReconcilerConfig, cluster: Cluster | None = None, clock: Clock
             local=cluster.local,
             tunnels=cluster.tunnels,
             mirror=cluster.mirror,
-            rhythm=Rhythm(config.usual, config.eager, config.nodes),
+            rhythm=Rhythm(config.usual, config.eager, config.nodes, resting=config.resting),
             told=ear.wake,
             clock=clock,
         )
@@ -229,7 +232,7 @@ def _wait(ear: Ear, reconciler: Reconciler, clock: Clock, stop: list[int]) -> No
             reconciler.look_soon()
         if said or nudged or woken:
             return
-        left = began + reconciler.pause - clock.monotonic()
+        left = began + min(reconciler.pause, _SHOWN_EVERY) - clock.monotonic()
         if left <= 0 or reconciler.news():
             return
         ear.wait(min(left, _BREATH) if reconciler.expecting else left)
