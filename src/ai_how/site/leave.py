@@ -9,9 +9,14 @@ from dataclasses import replace
 
 from ai_how.errors import AiHowError, CouldNotTell
 from ai_how.providers.existing import ExistingProvider, Reach
+from ai_how.run import wait_until
 from ai_how.services import Layout
 from ai_how.serving.replicas import Replicas, SiteFolders
 from ai_how.site.model import Reporter
+from ai_how.slurm.model import Job
+
+#: Slurm gives a job half a minute between SIGTERM and SIGKILL, unless its owner says otherwise.
+_ENDING_SECONDS = 180.0
 
 
 def end_replicas(reach: Reach, layout: Layout, reporter: Reporter) -> None:
@@ -31,18 +36,30 @@ def end_replicas(reach: Reach, layout: Layout, reporter: Reporter) -> None:
         path.unlink(missing_ok=True)
 
 
+def _ours(reach: Reach) -> list[Job]:
+    """Jobs that work in the site's folder there, and have not wholly ended."""
+    return [job for job in reach.slurm.live_jobs() if job.work_dir.startswith(f"{reach.folder}/")]
+
+
 def leave(reach: Reach, layout: Layout, reporter: Reporter) -> None:
     """End all jobs of the site there, and take its folder away.
 
-    Raises :class:`CouldNotTell` when it cannot be reached.
+    Raises :class:`CouldNotTell` when it cannot be reached, :class:`TimedOut` when a job does not end.
     """
     try:
         reach.open()
         end_replicas(reach, layout, reporter)
-        for job in reach.slurm.live_jobs():
-            if job.work_dir.startswith(f"{reach.folder}/"):
-                reporter.note(f"job {job.id} ({job.name}) is ended")
-                reach.slurm.cancel(job.id)
+        for job in _ours(reach):
+            reporter.note(f"job {job.id} ({job.name}) is ended")
+            reach.slurm.cancel(job.id)
+        # One that is still ending writes into its folder.
+        wait_until(
+            lambda: not _ours(reach),
+            what="the end of the jobs there",
+            timeout=_ENDING_SECONDS,
+            clock=reach.clock,
+            longest=2.0,
+        )
         ExistingProvider(reach).remove()
     except CouldNotTell as error:
         raise CouldNotTell(
