@@ -34,6 +34,9 @@ class Handler(BaseHTTPRequestHandler):
     #: The last Authorization that was shown, for the tests to ask.
     shown: str | None = None
 
+    #: As servers do that are made for this: no answer waits in the kernel.
+    disable_nagle_algorithm = True
+
     def do_GET(self) -> None:
         if self.path == "/shown":
             self.answer(200, "application/json", json.dumps({"shown": Handler.shown}).encode())

@@ -37,8 +37,9 @@ BAD_LAUNCH = 78
 # The engine has stopped answering after this many heartbeats in a row without an answer.
 MISSED_MOST = 6
 PROBE_SECONDS = 5.0
-# Seconds between two looks at an engine that is loading: what a wake from nothing may lose by looking.
-LOOK_SECONDS = 0.03
+# Seconds between two looks at an engine that is loading: what a wake from nothing may lose by looking. An engine that
+# takes long is looked at less often.
+LOOK_SECONDS, LOOK_LATER, SOON = 0.01, 0.05, 30.0
 
 
 class AskedToEnd(Exception):
@@ -276,7 +277,7 @@ def wait_ready(replica: Replica, child: Child) -> bool:
         if not reason:
             say(f"{replica.launch['model']} is ready after {time.monotonic() - began:.2f} s")
             return True
-        pause(LOOK_SECONDS, replica, child)
+        pause(LOOK_SECONDS if time.monotonic() - began < SOON else LOOK_LATER, replica, child)
     say(f"not ready within {replica.launch['readiness']['timeout']:g} s: {reason}")
     return False
 
