@@ -16,6 +16,8 @@ import pytest
 from live_site import LiveSite, until
 from steady import Steady
 
+from ai_how.serving.replicas import SiteFolders, Store
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 from tiny_gguf import write_tiny_gguf
 
@@ -64,26 +66,30 @@ def up(shared_site: LiveSite) -> Iterator[LiveSite]:
 def test_no_request_fails_whatever_happens_to_the_replicas(up: LiveSite) -> None:
     watch = Watch(up)
     first, second = (str(write_tiny_gguf(up.folder / name)) for name in ("first.gguf", "second.gguf"))
-    # The shortest time limit that Slurm has; half of it is a replica's own.
-    up.run("serve", first, *SERVED, "--replicas", "2", "--time", "1")
+    # The shortest time limit that Slurm has; half of it is a replica's own. Each takes a node for itself.
+    up.run("serve", first, *SERVED, "--replicas", "2", "--cpus", "2", "--time", "1")
     base_url = f"http://127.0.0.1:{up.ports['gateway']}/v1"
     token = up.shell("printenv", "OPENAI_API_KEY").strip()
     with Steady(base_url, token, "steady", workers=3) as load:
-        watch.replaced(set(watch.ready()), timeout=75)
-        # Another version, with more time: all of it changes hands.
-        before = set(watch.ready())
-        up.run("serve", second, *SERVED, "--time", "20", "--upgrade")
-        watch.replaced(before)
-        facts = up.facts("ps")
-        assert [one["source"] for one in facts["models"] if one["model"] == "steady"] == [second]
-        node = next(iter(watch.ready().values()))["node"]
-        there = {job for job, one in watch.ready().items() if one["node"] == node}
+        until(lambda: len(watch.ready()) == 2, "both replicas")
+        first_two = watch.ready()
+        node = next(iter(first_two.values()))["node"]
+        there = {job for job, one in first_two.items() if one["node"] == node}
+        assert len(there) == 1
         up.shell("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=maintenance")
         try:
             watch.replaced(there)
             assert node not in {one["node"] for one in watch.ready().values()}
         finally:
             up.shell("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        # The others have reached half of their time by now, or will.
+        watch.replaced(set(first_two), timeout=75)
+        # Another version, with more time: all of it changes hands.
+        before = set(watch.ready())
+        up.run("serve", second, *SERVED, "--time", "20", "--upgrade")
+        watch.replaced(before)
+        shown = {one["model"]: one["source"] for one in watch.facts()["models"]}
+        assert shown["steady"] == second
     assert load.failures == [] and load.answered > 100
     with Steady(base_url, token, "steady", workers=3, tokens=64) as load:
         until(lambda: load.answered > 5, "answers")
@@ -156,11 +162,12 @@ def test_the_file_says_what_is_served(up: LiveSite) -> None:
         until(lambda: watch.state() == "ready", "it is served")
         shown = {one["model"]: one for one in up.facts("ps")["models"]}
         assert shown["steady"]["asked_by"] == "file" and shown["ghost"]["state"] == "failed"
+        # Stopped by a command, until the next `up`.
         up.run("stop", "steady", "--now")
-        until(lambda: watch.state() == "asleep" and watch.replicas() == [], "it is stopped until the next up")
-        up.run("up")
-        until(lambda: watch.state() == "ready", "it is served again")
+        until(lambda: watch.state() == "asleep" and watch.replicas() == [], "it is stopped")
+        store = Store(SiteFolders.of(up.root))
+        assert store.told()["steady"].origin == "command" and store.load("file").models["steady"].current
     finally:
         up.write()
         up.run("up")
-    until(lambda: watch.facts()["models"] == [] and watch.replicas() == [], "nothing is wanted any more")
+    until(lambda: watch.facts()["models"] == [], "nothing is wanted any more")
