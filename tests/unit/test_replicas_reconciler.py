@@ -504,3 +504,49 @@ def test_killed_at_any_instruction_it_loses_nothing_and_doubles_nothing(
         if not fell:
             return
     raise AssertionError("it never came to its end without a kill")
+
+
+class Ways:
+    """Tunnels to one engine, whatever its node is called there."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.open: set[tuple[str, int]] = set()
+
+    def local(self, host: str, port: int) -> tuple[str, int]:
+        self.open.add((host, port))
+        return "127.0.0.1", self.port
+
+    def close(self, host: str, port: int) -> None:
+        self.open.discard((host, port))
+
+
+def test_of_a_cluster_elsewhere_the_gateway_gets_records_with_addresses_of_this_machine(site: Site) -> None:
+    ways, mirror = Ways(site.engine.port), site.root / "here"
+    site.reconciler = Reconciler(
+        site.replicas, site.slurm, site.store, local=False, tunnels=ways, mirror=mirror,
+        rhythm=Rhythm(0.2, 0.2, 0.2), clock=site.clock,
+    )  # fmt: skip
+    site.want()
+    site.step()
+    (one,) = site.wanted()
+    site.slurm.run(101, start=site.clock.now())
+
+    def seen() -> bool:
+        site.publish(one, port=9)
+        site.step()
+        return bool(site.route().replicas)
+
+    wait_until(seen, what="the replica in the routes", timeout=10)
+    copy = EndpointRecord.model_validate_json((mirror / f"{one.nonce}.json").read_text())
+    assert (copy.host, copy.port, copy.job_id) == ("127.0.0.1", site.engine.port, 101)
+    assert (mirror / f"{one.nonce}.secret").read_text() == "secret" and ways.open == {("127.0.0.1", 9)}
+    # The heart of the copy beats with that of the record, by the clock of this machine.
+    site.clock.time += 20
+    site.publish(one, port=9)
+    site.step()
+    later = EndpointRecord.model_validate_json((mirror / f"{one.nonce}.json").read_text())
+    assert later.heartbeat >= copy.heartbeat + 20
+    site.unwant()
+    site.step(3)
+    assert list(mirror.iterdir()) == [] and ways.open == set() and site.slurm.held == {}
