@@ -164,7 +164,8 @@ def login_node(*, env: Mapping[str, str] | None = None, programs: Iterable[Path]
         if node is not None:
             node.close()
         if root:
-            subprocess.run(("userdel", account), check=False, capture_output=True)
+            # By force: what a job of the account's has left may still be ending.
+            subprocess.run(("userdel", "--force", account), check=True, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
