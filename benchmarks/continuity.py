@@ -79,7 +79,9 @@ def own_site(name: str = "continuity") -> Iterator[LiveSite]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def under_load(site: LiveSite, watch: Watch, base_url: str, token: str, asked: argparse.Namespace) -> dict[str, Any]:
+def under_load(
+    site: LiveSite, watch: Watch, base_url: str, token: str, asked: argparse.Namespace
+) -> dict[str, Any]:
     first, second = (write_tiny_gguf(site.folder / name) for name in ("first.gguf", "second.gguf"))
     site.run("serve", str(first), *SERVED, "--replicas", "2", "--time", "1")
     watch.settled(2, gone=set())
@@ -88,7 +90,9 @@ def under_load(site: LiveSite, watch: Watch, base_url: str, token: str, asked: a
         for number in range(asked.replacements):
             watch.settled(2, gone=set(watch.ready()))
             events.append(f"replacement {number + 1}")
-            say(f"replaced by time limit: {number + 1}; {load.answered} answered, {len(load.failures)} failed")
+            say(
+                f"replaced by time limit: {number + 1}; {load.answered} answered, {len(load.failures)} failed"
+            )
         # From here on with time enough.
         before = set(watch.ready())
         site.run("serve", str(first), *SERVED, "--time", "30", "--upgrade")
@@ -141,7 +145,9 @@ def wake(site: LiveSite, watch: Watch, base_url: str, token: str, burst: int) ->
     last = max((one["id"] for one in jobs(site)), default=0)
     answers: list[int] = []
     headers = {"authorization": f"Bearer {token}"}
-    client = httpx.Client(trust_env=False, timeout=300, headers=headers, limits=httpx.Limits(max_connections=burst))
+    client = httpx.Client(
+        trust_env=False, timeout=300, headers=headers, limits=httpx.Limits(max_connections=burst)
+    )
 
     def ask() -> None:
         body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
@@ -185,17 +191,23 @@ def one_wake(site: LiveSite, base_url: str, token: str) -> dict[str, float]:
     headers = {"authorization": f"Bearer {token}"}
     body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
     began = time.monotonic()
-    answer = httpx.post(f"{base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False)
+    answer = httpx.post(
+        f"{base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False
+    )
     whole = time.monotonic() - began
     assert answer.status_code == 200, answer.text
     began = time.monotonic()
     httpx.post(f"{base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False)
     answering = time.monotonic() - began
-    logs = sorted((site.root / "log" / "jobs").glob("serve-tiny-*.log"), key=lambda path: path.stat().st_mtime)
+    logs = sorted(
+        (site.root / "log" / "jobs").glob("serve-tiny-*.log"), key=lambda path: path.stat().st_mtime
+    )
     text = next(log.read_text() for log in reversed(logs) if "is ready after" in log.read_text())
     load = float(text.rsplit("is ready after ", 1)[1].split()[0])
     parts = {"whole": whole, "slurm": start, "load": load, "answer": answering}
-    return {key: round(value, 3) for key, value in {**parts, "above": whole - start - load - answering}.items()}
+    return {
+        key: round(value, 3) for key, value in {**parts, "above": whole - start - load - answering}.items()
+    }
 
 
 def slurm_start(site: LiveSite) -> float:
@@ -215,7 +227,9 @@ def slurm_start(site: LiveSite) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replacements", type=int, default=3, help="how often each replica reaches its time limit")
+    parser.add_argument(
+        "--replacements", type=int, default=3, help="how often each replica reaches its time limit"
+    )
     parser.add_argument("--workers", type=int, default=4, help="clients that ask without a pause")
     parser.add_argument("--burst", type=int, default=1000, help="requests that arrive at the sleeping model")
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")

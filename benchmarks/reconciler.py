@@ -124,7 +124,10 @@ class Cluster:
             (folder / "state" / name).mkdir()
             self.start(program("slurmd"), "-D", "-N", name)
         wait_until(
-            lambda: sum(node.usable for node in slurm.nodes()) >= self.living, what="the nodes", timeout=120, longest=1
+            lambda: sum(node.usable for node in slurm.nodes()) >= self.living,
+            what="the nodes",
+            timeout=120,
+            longest=1,
         )
         return slurm
 
@@ -149,7 +152,9 @@ class Idle:
         self.drained_nodes = slurm.drained_nodes
 
     def submit(self, script_text: str, name: str, cwd: Path) -> int:
-        options = [line for line in script_text.splitlines() if line.startswith("#SBATCH") and "--output" not in line]
+        options = [
+            line for line in script_text.splitlines() if line.startswith("#SBATCH") and "--output" not in line
+        ]
         return self._slurm.submit(
             "\n".join(["#!/bin/sh", *options, "#SBATCH --output=/dev/null", "exec sleep 3600", ""]), name, cwd
         )
@@ -224,13 +229,17 @@ def want(store: Store, count: int) -> None:
     with store.change("file") as models:
         for number in range(MODELS):
             name = f"model-{number:02d}"
-            models[name] = Desired(model=name, current=version, scale=Scale(minimum=each, maximum=each), said=1.0)
+            models[name] = Desired(
+                model=name, current=version, scale=Scale(minimum=each, maximum=each), said=1.0
+            )
 
 
 def hear(reconciler: Reconciler, number: int) -> None:
     """The gateway's four workers, each busy with every model."""
     for worker in range(4):
-        load = {f"model-{one:02d}": ModelDemand(waiting=1, active=5, tokens=500 + number) for one in range(MODELS)}
+        load = {
+            f"model-{one:02d}": ModelDemand(waiting=1, active=5, tokens=500 + number) for one in range(MODELS)
+        }
         reconciler.hear(Demand(worker=f"w{worker}", generation=1, at=time.time(), models=load))
 
 

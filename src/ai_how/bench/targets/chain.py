@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -29,6 +30,7 @@ from ai_how.errors import CouldNotTell, UsageError
 from ai_how.spec.bench import BenchRecipe, Prompts
 from ai_how.spec.bench_workloads import Chain as Asked
 
+T = TypeVar("T")
 #: Texts embedded by one request beforehand.
 _BATCH = 16
 STAGES = ("embed", "search", "first_answer_token", "answer")
@@ -105,7 +107,7 @@ class Chained:
                 rows = [
                     row
                     for first in range(0, len(self.documents), _BATCH)
-                    for row in self._embed(client, self.documents[first : first + _BATCH])
+                    for row in again(partial(self._embed, client, self.documents[first : first + _BATCH]))
                 ]
         except (httpx.HTTPError, KeyError, ValueError) as error:
             raise CouldNotTell(
@@ -125,11 +127,11 @@ class Chained:
 
     def _once(self, client: httpx.Client, question: str) -> None:
         begun = time.monotonic()
-        (vector,) = self._embed(client, [question])
+        (vector,) = again(lambda: self._embed(client, [question]))
         embedded = time.monotonic()
         found = self._search(np.asarray(vector))
         searched = time.monotonic()
-        first = self._answer(client, question, found)
+        first = again(lambda: self._answer(client, question, found))
         done = time.monotonic()
         took = {"embed": embedded - begun, "search": searched - embedded, "first_answer_token": first - searched,
                 "answer": done - searched}  # fmt: skip
@@ -160,6 +162,17 @@ class Chained:
         if not first:
             raise ValueError("no token in the answer")
         return first
+
+
+def again(act: Callable[[], T]) -> T:
+    """Once more where the target closed a kept connection before it saw the request; the time goes on.
+
+    Engines do so that say ``keep-alive`` and close after a stream; every client asks again then.
+    """
+    try:
+        return act()
+    except httpx.RemoteProtocolError:
+        return act()
 
 
 def _has_text(line: str) -> bool:
