@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from ai_how.bench.control import rounds, spots
+from ai_how.bench.calibrate import reference_server
+from ai_how.bench.control import Bench, rounds, spots
 from ai_how.bench.exchange import ChatExchange, Exchange
 from ai_how.bench.interfaces import Place
+from ai_how.bench.log import FileLog
 from ai_how.bench.model import Calibration, Probe
 from ai_how.bench.monitor import series
 from ai_how.bench.parcel import packed, unpacked
+from ai_how.bench.results import read_result
 from ai_how.bench.sampler import packages
 from ai_how.bench.samples import COLUMNS, SampleFile, read_table, table_of
 from ai_how.bench.search import ends, following
@@ -24,7 +27,7 @@ from ai_how.bench.shards import Offset, offset_of, settled, together
 from ai_how.bench.timeline import examples, timeline
 from ai_how.errors import AiHowError, NotFound
 from ai_how.run import LocalGate
-from ai_how.spec.bench import BenchRecipe, Search, parse_bench
+from ai_how.spec.bench import BenchRecipe, Search, override, parse_bench
 
 RECIPE = """\
 version: "1.0"
@@ -182,6 +185,7 @@ def test_single_requests_are_kept_and_read_back(kind: str, tmp_path: Path) -> No
     file.add(table_of(0, chats()))
     file.add(table_of(1, [replace(failed)]))
     file.add(table_of(2, []))
+    file.write()
     found = read_table(file.path)
     assert list(found) == list(COLUMNS) and found["run"] == [0, 0, 0, 0, 1]
     assert found["tokens"] == [4, None, 4, 4, None] and found["error"][4] == failed.error
@@ -220,3 +224,15 @@ def test_power_of_a_package_is_energy_over_time(tmp_path: Path) -> None:
     assert probe is not None and list(probe(1.0)) == []
     counter.write_text("21000000\n")
     assert list(probe(2.0)) == [("power", "W", 10.0, "package 0")]
+
+
+def test_what_is_written_while_it_goes_on_reads_back_with_its_figures(tmp_path: Path) -> None:
+    log = FileLog(tmp_path / "r.json")
+    with reference_server(LocalGate()) as address:
+        one = override(recipe("again: 0\n"), {"load.seconds": 0.3})
+        result = Bench(one, Place(LocalGate(), tmp_path, address), log=log).run()
+    kept = read_result(tmp_path / "r.json")
+    assert kept.partial == "it had not come to its end" and 1 <= len(kept.runs) <= 3
+    assert {figure.name for figure in kept.figures} == {figure.name for figure in result.figures}
+    assert log.finish(result).samples == log._samples.path.name
+    assert len(read_table(log._samples.path)["run"]) == sum(run.sent for run in result.runs)

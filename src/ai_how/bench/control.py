@@ -240,7 +240,7 @@ class Bench:
             )
         if self._log is not None:
             self._log.samples(len(self._runs) - 1, found.exchanges)
-            self._log.keep(self._kept(self._partial or "it had not come to its end"))
+            self._log.keep(self._kept(self._partial or "it had not come to its end", whole=False))
         return made
 
     def _client(self, one: Spot, purpose: str) -> tuple[Client, Calibration | None]:
@@ -285,7 +285,8 @@ class Bench:
                 client.close()
         self._clients.clear()
 
-    def _kept(self, partial: str | None = None) -> Result:
+    def _kept(self, partial: str | None = None, *, whole: bool = True) -> Result:
+        """All that is known by now; without figures where it is not ``whole``: they follow from the runs."""
         calibrations = [found for found in self._calibrations.values() if found is not None]
         return Result(
             version=VERSION,
@@ -299,7 +300,7 @@ class Bench:
             environment=self._environment,
             calibration=max(calibrations, key=lambda one: one.rate or 0.0, default=None),
             runs=tuple(self._runs),
-            figures=figures(self._recipe, self._runs),
+            figures=figures(self._recipe, self._runs) if whole else (),
             saturation=tuple(self._saturation),
             spoilt=tuple(self._spoilt),
             partial=partial or self._partial,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from ai_how.bench.figures import figures
 from ai_how.bench.model import VERSION, Result
 from ai_how.errors import AiHowError, NotFound, SpecError
 from ai_how.run import write_whole
@@ -26,7 +27,7 @@ def read_result(path: Path) -> Result:
     except NotFound as error:
         raise NotFound(error.message, where=error.where, todo="`ai-how bench run` writes results.") from error
     try:
-        return Result.model_validate_json(text)
+        result = Result.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise AiHowError(
@@ -35,6 +36,10 @@ def read_result(path: Path) -> Result:
             cause=f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}",
             todo=f"This ai-how reads results of version {VERSION}.",
         ) from error
+    if result.partial and not result.figures and result.runs:
+        # What was kept while it went on has runs alone.
+        result = result.model_copy(update={"figures": figures(result.recipe, result.runs)})
+    return result
 
 
 class Row(NamedTuple):

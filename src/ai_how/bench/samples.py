@@ -44,18 +44,27 @@ def _since(time: float, start: float) -> float | None:
 
 
 class SampleFile:
-    """Keeps the requests of one run after the other, ``part`` by part; :meth:`whole` makes one file of them."""
+    """Keeps the requests of one run after the other, in one file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._tables: list[Table] = []
+        self._written = 0
 
     def add(self, table: Table) -> None:
-        """Keep one run's requests; the file is written anew. Raises :class:`OSError`."""
-        if not table["run"]:
-            return
-        self._tables.append(table)
-        write_table(self.path, joined(self._tables))
+        """Keep one run's requests; :meth:`write` puts them into the file."""
+        if table["run"]:
+            self._tables.append(table)
+
+    @property
+    def any(self) -> bool:
+        return bool(self._tables)
+
+    def write(self) -> None:
+        """Write the file anew where there is more than it has. Raises :class:`OSError`."""
+        if self._written < len(self._tables):
+            write_table(self.path, joined(self._tables))
+            self._written = len(self._tables)
 
 
 def joined(tables: Sequence[Table]) -> Table:

@@ -136,7 +136,7 @@ def _run(args: argparse.Namespace) -> int:
             result = Bench(recipe, place, log=log, monitor=monitor, heard=heard, say=say).run()
         finally:
             monitor.close()
-    result = log.of(result)
+    result = log.finish(result)
     keep(path, result)
     tracked = _track(site, result, path) if site is not None and not args.no_track else None
     return _end(args, result, path, tracked)
