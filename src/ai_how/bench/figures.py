@@ -50,6 +50,7 @@ def _of_program(recipe: BenchRecipe, number: int, started: float, found: Measure
         cache=found.cache,
         stopped=found.stopped,
         reasons=tuple(found.reasons),
+        doubts=dict(found.doubts),
         notes=dict(found.notes),
         generators=tuple(found.generators),
         histograms={name: one.as_json() for name, one in found.histograms.items() if len(one)},
@@ -183,7 +184,7 @@ def _of_point(recipe: BenchRecipe, runs: Sequence[RunRecord], shared: tuple[str,
         for label, share in PERCENTILES.items():
             of_runs = [one.percentile(share) / 1e6 for one in each if len(one)]
             value = whole.percentile(share) / 1e6
-            own = reasons_of_figure(name, share, len(whole), runs)
+            own = reasons_of_figure(name, share, len(whole), runs) + doubts_of(name, runs)
             yield _figure(f"{name}.{label}", "ms", value, of_runs, "lower", shared + own)
     values: dict[str, list[Value]] = {}
     for run in runs:
@@ -191,8 +192,13 @@ def _of_point(recipe: BenchRecipe, runs: Sequence[RunRecord], shared: tuple[str,
             values.setdefault(name, []).append(value_of_run)
     for name, measured in values.items():
         numbers = [one.value for one in measured]
-        own = reasons_of_figure(name, None, 0, runs)
+        own = reasons_of_figure(name, None, 0, runs) + doubts_of(name, runs)
         yield _figure(name, measured[0].unit, fmean(numbers), numbers, measured[0].better, shared + own)
+
+
+def doubts_of(name: str, runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """What clients said against the figures of one name. Pure."""
+    return tuple(f"run {run.number}: {run.doubts[name]}" for run in runs if name in run.doubts)
 
 
 def _figure(

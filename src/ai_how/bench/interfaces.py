@@ -56,8 +56,9 @@ class Measured:
 
     A client that sees every request gives ``exchanges``, and the rest is computed from them. One that drives a
     program with a load of its own gives ``histograms`` and ``values``, with ``sent``, ``good`` and ``errors``.
-    ``reasons`` is what it knows against its own figures; ``notes`` are facts to keep, such as an engine's own
-    timings. ``cache`` tells the state in which a cache was: ``cold``, ``warm``, ``none`` or ``unknown``.
+    ``reasons`` is what it knows against its own figures, ``doubts`` against those of one name alone;
+    ``notes`` are facts to keep, such as an engine's own timings.
+    ``cache`` tells the state in which a cache was: ``cold``, ``warm``, ``none`` or ``unknown``.
     ``tokens_agree`` is the model's own tokenizer's count as a share of the server's.
     """
 
@@ -77,6 +78,7 @@ class Measured:
     cache: str | None = None
     tokens_agree: float | None = None
     reasons: Sequence[str] = ()
+    doubts: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     generators: Sequence[Generator] = ()
 

@@ -109,6 +109,7 @@ class RunRecord(Kept):
     yardstick_ms: float | None = None
     stopped: str | None = None
     reasons: tuple[str, ...] = ()
+    doubts: Mapping[str, str] = {}
     notes: Mapping[str, Any] = {}
     calibration: Calibration | None = None
     generators: tuple[Generator, ...] = ()

@@ -175,6 +175,7 @@ def _judged(
     histograms: dict[str, Histogram] = {"ingest_batch": seconds_histogram(facts["batch_seconds"])}
     errors: Counter[str] = Counter()
     reasons: list[str] = []
+    doubts: dict[str, str] = {}
     curve: list[dict[str, Any]] = []
     sent = good = 0
     for point in facts["points"]:
@@ -193,7 +194,9 @@ def _judged(
             )
         else:
             values[f"recall{name}"] = Value(value=found.value, unit="share")
-        reasons += [f"{name.strip('.') or 'search'}: {why}"] if why else []
+        if why:
+            # Recall does not hang on how steady the times are.
+            doubts |= {f"latency{name}": why, f"throughput{name}": why}
         curve.append({"setting": point["setting"], "filtered": filtered, "recall": found.value, "throughput": rate,
                       "queries": found.queries, "without_truth": found.without_truth,
                       **{label: of_point.percentile(share) / 1e6 for label, share in
@@ -207,6 +210,7 @@ def _judged(
         errors=dict(errors),
         cache="warm",
         reasons=tuple(reasons),
+        doubts=doubts,
         notes={**notes, "version": facts["version"], "curve": curve, "k": asked.k},
     )
 
