@@ -73,6 +73,8 @@ def test_what_the_file_asks_for_is_stopped_until_the_next_up(
         serving.stop(told.site, "tiny")
     serving.settle(told.site, str)
     assert told.store.told()["tiny"].origin == "file" and not told.store.told()["tiny"].desired.stopped
+    # Stopped, and then gone from the file: nothing is left of it.
+    serving.stop(told.site, "tiny")
     told.write("models: []")
     serving.settle(told.site, str)
     assert told.store.told() == {}

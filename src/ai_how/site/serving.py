@@ -268,15 +268,15 @@ def settle(site: Site, progress: Progress) -> Sequence[str]:
             if old is not None and old.current is not None:
                 new = new.model_copy(update={"current": old.current, "canary": old.canary})
         found[model.name] = wanted_of.from_file(old, new)
-    if found == before and not any(store.load("command").models.get(name) for name in found):
-        return said
-    with store.change("file") as models:
-        models.clear()
-        models.update(found)
-    with store.change("command") as models:
-        for name in found:
-            if name in models and models[name].stopped:
-                del models[name]
+    stopped = [name for name, one in store.load("command").models.items() if one.stopped]
+    if found != before:
+        with store.change("file") as models:
+            models.clear()
+            models.update(found)
+    if stopped:
+        with store.change("command") as models:
+            for name in stopped:
+                models.pop(name, None)
     return said
 
 
