@@ -125,7 +125,10 @@ def replica(folder: Path) -> Iterator[Address]:
 
 def comparisons(figures: Mapping[str, float]) -> dict[str, float]:
     """Ours as a share of theirs, wherever both are told."""
-    found = {"token, engine": figures["engine_agrees"]}
+    found = {
+        "token, engine": figures["engine_agrees"],
+        "first token, engine": figures["engine_prompt_agrees"],
+    }
     for name in ("token.p50", "first_token.p50", "latency.p50"):
         if (theirs := figures.get(f"guidellm.{name}")) is not None:
             found[f"{name}, GuideLLM"] = figures[name] / theirs

@@ -115,4 +115,12 @@ def of_engine(good: Sequence[ChatExchange]) -> tuple[dict[str, Value], dict[str,
         return {}, {}
     share = sum(seen for _, seen in pairs) / sum(told for told, _ in pairs)
     values = {"engine_agrees": Value(value=share, unit="of the engine's", better="lower")}
+    prompts = [
+        (one.engine["prompt_ms"] / 1e3, one.first - one.sent)
+        for one in good
+        if one.engine and one.engine.get("prompt_ms")
+    ]
+    if prompts:
+        share = sum(seen for _, seen in prompts) / sum(told for told, _ in prompts)
+        values["engine_prompt_agrees"] = Value(value=share, unit="of the engine's", better="lower")
     return values, {"engine_token": seconds_histogram([told for told, _ in pairs])}
