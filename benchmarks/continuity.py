@@ -17,7 +17,6 @@ import os
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -186,43 +185,36 @@ def jobs(site: LiveSite) -> list[dict[str, Any]]:
 
 
 def one_wake(site: LiveSite, base_url: str, token: str) -> dict[str, float]:
-    """Seconds from a request to its answer, and the parts of it that are Slurm's and the engine's."""
-    start = slurm_start(site)
+    """Seconds from a request to its answer, and the parts of it: until Slurm has the job, Slurm's and the launcher's
+    start, the engine's load, and from its record to the answer. ``above`` is what is neither start nor load."""
     headers = {"authorization": f"Bearer {token}"}
     body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
-    began = time.monotonic()
-    answer = httpx.post(
-        f"{base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False
-    )
-    whole = time.monotonic() - began
-    assert answer.status_code == 200, answer.text
-    began = time.monotonic()
-    httpx.post(f"{base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False)
-    answering = time.monotonic() - began
-    logs = sorted(
-        (site.root / "log" / "jobs").glob("serve-tiny-*.log"), key=lambda path: path.stat().st_mtime
-    )
-    text = next(log.read_text() for log in reversed(logs) if "is ready after" in log.read_text())
-    load = float(text.rsplit("is ready after ", 1)[1].split()[0])
-    parts = {"whole": whole, "slurm": start, "load": load, "answer": answering}
+
+    def ask() -> float:
+        began = time.monotonic()
+        answer = httpx.post(
+            f"{base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False
+        )
+        assert answer.status_code == 200, answer.text
+        return time.monotonic() - began
+
+    asked = time.time()
+    whole = ask()
+    answering = ask()
+    said = [line for line in (site.root / "log" / "reconciler.out").read_text().splitlines() if "asked for:" in line]
+    stamp, milliseconds = said[-1].split(" INFO")[0].split(",")
+    submitted = time.mktime(time.strptime(stamp, "%Y-%m-%d %H:%M:%S")) + int(milliseconds) / 1000
+    (record,) = (json.loads(path.read_text()) for path in (site.root / "share" / "endpoints").glob("*.json"))
+    log = (site.root / "log" / "jobs" / f"serve-tiny-{record['job_id']}.log").read_text()
+    load = float(log.rsplit("is ready after ", 1)[1].split()[0])
+    parts = {
+        "whole": whole, "to_submit": submitted - asked, "start": record["started"] - load - submitted, "load": load,
+        "to_answer": asked + whole - record["started"] - answering,
+    }  # fmt: skip
     return {
-        key: round(value, 3) for key, value in {**parts, "above": whole - start - load - answering}.items()
+        key: round(value, 3)
+        for key, value in {**parts, "above": parts["to_submit"] + parts["to_answer"]}.items()
     }
-
-
-def slurm_start(site: LiveSite) -> float:
-    """Seconds from sbatch to the first line of a job that does nothing but say the time."""
-    env = {**os.environ, **site.facts("shell")}
-    out, script = site.folder / "start.out", site.folder / "start.sh"
-    script.write_text(f"#!/bin/bash\n#SBATCH --output={out}\ndate +%s.%N\n")
-    took = []
-    for _ in range(3):
-        out.unlink(missing_ok=True)
-        began = time.time()
-        subprocess.run(["sbatch", str(script)], env=env, check=True, capture_output=True)
-        until(lambda: out.exists() and out.read_text().strip(), "the job's first line")
-        took.append(float(out.read_text()) - began)
-    return statistics.median(took)
 
 
 def main() -> int:
