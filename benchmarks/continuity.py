@@ -201,7 +201,11 @@ def one_wake(site: LiveSite, base_url: str, token: str) -> dict[str, float]:
     asked = time.time()
     whole = ask()
     answering = ask()
-    said = [line for line in (site.root / "log" / "reconciler.out").read_text().splitlines() if "asked for:" in line]
+    said = [
+        line
+        for line in (site.root / "log" / "reconciler.out").read_text().splitlines()
+        if "asked for:" in line
+    ]
     stamp, milliseconds = said[-1].split(" INFO")[0].split(",")
     submitted = time.mktime(time.strptime(stamp, "%Y-%m-%d %H:%M:%S")) + int(milliseconds) / 1000
     (record,) = (json.loads(path.read_text()) for path in (site.root / "share" / "endpoints").glob("*.json"))

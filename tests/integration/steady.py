@@ -82,7 +82,9 @@ class Steady:
                 if answer.status_code != 200:
                     return Failure(time.time(), f"{answer.status_code}: {answer.read()[:300]!r}", begun)
                 if not stream:
-                    return None if json.loads(answer.read())["choices"] else Failure(time.time(), "empty", begun)
+                    return (
+                        None if json.loads(answer.read())["choices"] else Failure(time.time(), "empty", begun)
+                    )
                 ended = False
                 for line in answer.iter_lines():
                     begun = begun or line.startswith("data: {")

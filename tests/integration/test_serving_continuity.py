@@ -39,7 +39,9 @@ class Watch:
 
     def ready(self) -> dict[int, dict[str, Any]]:
         """Those in rotation, by job."""
-        return {one["job_id"]: one for one in self.replicas() if one["phase"] == "ready" and not one["draining"]}
+        return {
+            one["job_id"]: one for one in self.replicas() if one["phase"] == "ready" and not one["draining"]
+        }
 
     def replaced(self, gone: set[int], count: int = 2, timeout: float = 60) -> None:
         """Until so many are in rotation, and ``gone`` have ended."""
@@ -117,7 +119,9 @@ def test_it_goes_back_to_the_version_before(up: LiveSite) -> None:
     facts = up.facts("serve", "steady", "--rollback")
     assert facts["source"].endswith("first.gguf") and facts["phase"] == "ready"
     models = {one["model"]: one for one in up.facts("ps")["models"]}
-    assert models["steady"]["source"].endswith("first.gguf") and models["steady"]["previous"].endswith("second.gguf")
+    assert models["steady"]["source"].endswith("first.gguf") and models["steady"]["previous"].endswith(
+        "second.gguf"
+    )
     up.run("stop", "steady", "--now")
     until(lambda: Watch(up).replicas() == [], "no replica is left")
 

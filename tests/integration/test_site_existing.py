@@ -156,7 +156,10 @@ def there(shared_site: LiveSite, login: LoginNode, home: Path, llama_folder: Pat
     site.file.write_text(
         file_of(login, "far", f"      environments: [{{name: llama-cpp, path: {llama_folder}}}]")
     )
-    steps = {"open:supervisord", *(f"create:{name}" for name in ("cluster", "gateway", "tracker", "reconciler"))}
+    steps = {
+        "open:supervisord",
+        *(f"create:{name}" for name in ("cluster", "gateway", "tracker", "reconciler")),
+    }
     try:
         assert set(site.up()) == steps
         made = There(shared_site, login, site)
@@ -255,7 +258,9 @@ def test_a_model_is_served_there_and_asked_here_while_the_connection_breaks(
     until(answers, "the tunnel is made anew", 30)
     there.site.run("stop", "tiny", "--now")
     until(lambda: there.site.facts("ps")["replicas"] == [], "no replica is left")
-    until(lambda: there.site.facts("jobs", "show", str(replica["job_id"]))["state"] != "RUNNING", "its job ends")
+    until(
+        lambda: there.site.facts("jobs", "show", str(replica["job_id"]))["state"] != "RUNNING", "its job ends"
+    )
     assert list((there.folder / "endpoints").iterdir()) == []
 
 

@@ -85,7 +85,9 @@ class TestTheFolder:
         provider.remove()
         assert [path.name for path in (tmp_path / "there").iterdir()] == ["notes"]
 
-    def test_a_cluster_that_does_not_answer_is_not_taken_for_one_without_a_folder(self, tmp_path: Path) -> None:
+    def test_a_cluster_that_does_not_answer_is_not_taken_for_one_without_a_folder(
+        self, tmp_path: Path
+    ) -> None:
         config = tmp_path / "config"
         config.write_text("Host x\n  HostName 127.0.0.1\n  Port 9\n  UserKnownHostsFile /dev/null\n")
         away = Reach(
@@ -250,7 +252,10 @@ class TestExamples:
         """The answers are those of a real Slurm; what the file names and it has not is said."""
         answers = ScriptedGate(
             [
-                (["scontrol", "--oneliner", "show", "partition"], recorded_answer("scontrol-show-partition.txt")),
+                (
+                    ["scontrol", "--oneliner", "show", "partition"],
+                    recorded_answer("scontrol-show-partition.txt"),
+                ),
                 (["scontrol", "show", "config"], recorded_answer("scontrol-show-config-part.txt")),
                 (["sinfo", "--version"], recorded_answer("sinfo-version.txt")),
                 (["sinfo"], recorded_answer("sinfo-kinds.txt")),

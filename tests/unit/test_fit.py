@@ -15,6 +15,7 @@ from ai_how.cli import main
 from ai_how.errors import AiHowError, NotFound
 from ai_how.serving.fit import Gres, Shape, choose, gres_memory, need, read_shape
 from ai_how.serving.fit.gguf import read_metadata, shape
+from ai_how.site.fit import split_gres
 
 MIB = 2**20
 #: Llama 3 8B, quantised to Q4_K_M: the figures of its GGUF file.
@@ -319,3 +320,48 @@ def test_nothing_holds_it(model: str, capsys: pytest.CaptureFixture[str]) -> Non
     ]
     assert main(words) == 1
     assert "Nothing in the cluster holds it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--context", "0"], 2, "--context 0: that is too few"),
+        (["--slots", "-1"], 2, "--slots -1: that is too few"),
+        (["--partition", "lagre"], 8, "there is no partition 'lagre'"),
+        (["--gres", "gpu:h100:1"], 8, "no node of the cluster has gpu:h100:1"),
+        (["--gres", "gpu:a100:9"], 8, "no node of the cluster has gpu:a100:9"),
+        (["--name", "../x"], 1, "'../x' cannot name a model"),
+        (["--engine", "lama.cpp"], 8, "there is no engine called 'lama.cpp'"),
+    ],
+)
+def test_a_dry_run_refuses_what_serve_would(
+    words: list[str], code: int, says: str, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", model, "--dry-run", "--file", str(EXAMPLES / "workstation.yaml"), *words]) == code
+    assert says in capsys.readouterr().err
+
+
+def test_of_a_gres_that_is_named_no_other_is_looked_at(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--gres", "gpu:rtx-6000-ada", "--json", "--file", str(EXAMPLES / "workstation.yaml")]
+    assert main(["serve", model, "--dry-run", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen"]["gres"] == "gpu:rtx-6000-ada:1"
+
+
+def test_a_model_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "", "--dry-run", "--file", str(EXAMPLES / "workstation.yaml")]) == 2
+    assert "no model is named" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gres", "asks"),
+    [
+        ("gpu", ("", 1)),
+        ("gpu:2", ("", 2)),
+        ("gpu:a100", ("a100", 1)),
+        ("gpu:a100_1g.10gb:3", ("a100_1g.10gb", 3)),
+    ],
+)
+def test_what_a_gres_asks_for(gres: str, asks: tuple[str, int]) -> None:
+    assert split_gres(gres) == asks

@@ -47,7 +47,12 @@ def test_how_a_model_is(
 
 
 def test_only_those_that_answer_are_in_the_routes() -> None:
-    replicas = [status(1), status(2, Phase.LOADING), status(3, Phase.PENDING), status(4, draining=NOW, leaving="x")]
+    replicas = [
+        status(1),
+        status(2, Phase.LOADING),
+        status(3, Phase.PENDING),
+        status(4, draining=NOW, leaving="x"),
+    ]
     (route,) = model_routes([view(WANTED, replicas, ModelMemory(target=3))])
     assert [(int(one.nonce, 16), one.draining) for one in route.replicas] == [(1, False), (4, True)]
 
@@ -69,7 +74,9 @@ def test_when_a_replica_is_expected_does_not_change_with_every_look() -> None:
     late = {expected(memory, [NOW - 100], NOW + second) for second in range(10)}
     assert len(late) <= 2 and all(when is not None and NOW < when <= NOW + 30 for when in late)
     pending = status(1, Phase.PENDING, job=Job(1, state="PENDING"), submitted=NOW)
-    asked = [view(WANTED, [pending], ModelMemory(target=1, loads=(40.0,), waits=(20.0,)), NOW + s) for s in (1, 9)]
+    asked = [
+        view(WANTED, [pending], ModelMemory(target=1, loads=(40.0,), waits=(20.0,)), NOW + s) for s in (1, 9)
+    ]
     assert [one.expected for one in asked] == [NOW + 60, NOW + 60]
     assert view(SLEEPY, [], ModelMemory(target=0)).expected is None
 

@@ -92,11 +92,16 @@ def test_one_replica_ends_by_its_job_and_is_replaced(told: Told) -> None:
     told.replicas.write(wanted(7)), told.replicas.write(wanted(8))
     done = serving.stop(told.site, "7")
     assert done.replaced and [one.job_id for one in done.replicas] == [7]
-    assert {one.job_id: one.leaving for one in told.replicas.wanted()} == {7: "somebody asked for its end", 8: ""}
+    assert {one.job_id: one.leaving for one in told.replicas.wanted()} == {
+        7: "somebody asked for its end",
+        8: "",
+    }
     assert "tiny" in told.store.told()
 
 
-def test_a_model_that_cannot_be_found_is_served_as_it_was(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_be_found_is_served_as_it_was(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found: dict[str, ModelVersion] = {"tiny": ONE}
 
     def resolve(site: Any, wish: Wish, progress: Any) -> tuple[str, ModelVersion]:
@@ -131,7 +136,9 @@ def test_an_up_that_changes_nothing_says_nothing(told: Told, monkeypatch: pytest
 
 
 def test_without_a_reconciler_nothing_is_promised_and_nothing_is_certain(told: Told) -> None:
-    told.store.show({"at": NOW, "models": [], "replicas": [{"model": "tiny", "phase": "ready", "reason": ""}]})
+    told.store.show(
+        {"at": NOW, "models": [], "replicas": [{"model": "tiny", "phase": "ready", "reason": ""}]}
+    )
     told.ear.close()
     told.folders.demand.unlink()
     with pytest.raises(UsageError, match="is not up"):

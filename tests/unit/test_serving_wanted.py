@@ -8,11 +8,12 @@ import pytest
 from sample_replicas import NOW, ONE, TWO
 
 from ai_how.errors import NotFound, UsageError
-from ai_how.serving.engines import Place
+from ai_how.serving.engines import ENGINES, Place
 from ai_how.serving.replicas import Desired, ModelVersion, ReplicaResources, Scale, SiteFolders, Store
 from ai_how.serving.replicas.desired import DesiredFile, from_file, merged, rolled_back, upgraded, with_canary
 from ai_how.site.resolve import Asked
 from ai_how.site.serving import Numbers, _desired
+from ai_how.spec.serving import ENGINE_NAMES
 
 SERVED = Desired(model="tiny", current=ONE, said=1.0)
 
@@ -20,7 +21,12 @@ SERVED = Desired(model="tiny", current=ONE, said=1.0)
 def test_a_version_is_all_that_a_replica_is_started_from() -> None:
     again = ModelVersion.model_validate(ONE.model_dump() | {"reference": "other", "label": "3", "id": ""})
     assert again.id == ONE.id
-    for changes in ({"path": "/x"}, {"context": 1}, {"resources": ReplicaResources(cpus=9)}, {"engine": "vllm"}):
+    for changes in (
+        {"path": "/x"},
+        {"context": 1},
+        {"resources": ReplicaResources(cpus=9)},
+        {"engine": "vllm"},
+    ):
         assert ModelVersion.model_validate(ONE.model_dump() | changes | {"id": ""}).id != ONE.id
 
 
@@ -151,3 +157,7 @@ def test_two_commands_at_once_lose_nothing(tmp_path: Path) -> None:
         models.clear()
         raise ZeroDivisionError
     assert sorted(store.load("command").models) == ["a", "b"]
+
+
+def test_the_file_knows_the_engines_that_there_are() -> None:
+    assert sorted(ENGINE_NAMES) == sorted(ENGINES)

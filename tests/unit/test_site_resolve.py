@@ -58,8 +58,8 @@ def test_the_smallest_gpu_is_chosen_where_none_is_named_and_it_is_said_why(site:
 
 
 def test_what_is_named_stays(site: Site, folder: Path) -> None:
-    _, version = resolve(site, wish(folder, gres="gpu:rtx6000:1"), str)
-    assert version.resources.gres == "gpu:rtx6000:1"
+    _, version = resolve(site, wish(folder, gres="gpu:rtx-6000-ada:1"), str)
+    assert version.resources.gres == "gpu:rtx-6000-ada:1"
 
 
 def test_real_devices_are_the_engines_to_compute_on(

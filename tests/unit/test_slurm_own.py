@@ -130,7 +130,9 @@ class TestAsking:
 
     def test_is_done_seldom_and_at_once_after_a_change(self) -> None:
         watch = Watch()
-        gate = ScriptedGate([(["squeue"], (0, "", "")), (["sbatch"], (0, "7\n", "")), (["scancel"], (0, "", ""))])
+        gate = ScriptedGate(
+            [(["squeue"], (0, "", "")), (["sbatch"], (0, "7\n", "")), (["scancel"], (0, "", ""))]
+        )
         slurm = self.slurm(gate, watch)
         for _ in range(3):
             slurm.jobs()

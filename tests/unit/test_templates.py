@@ -54,7 +54,16 @@ def test_production_fills_in_what_people_depend_on() -> None:
     assert spec.security.tls.enabled and spec.monitoring.enabled and spec.backup.enabled
     assert len(allocate(spec).entries) == 7
     said = {value.path[0] for value in values(parse(template("production"))) if value.source is Source.FILE}
-    assert said == {"version", "metadata", "global", "clusters", "serving", "security", "monitoring", "backup"}
+    assert said == {
+        "version",
+        "metadata",
+        "global",
+        "clusters",
+        "serving",
+        "security",
+        "monitoring",
+        "backup",
+    }
 
 
 def test_existing_says_where_it_is() -> None:

@@ -48,11 +48,11 @@ def _models(shown: Facts) -> None:
         table.add_column(name)
     for one in shown["models"]:
         mine = [replica for replica in shown["replicas"] if replica["model"] == one["model"]]
-        ready = sum(replica["phase"] == "ready" and not replica["draining"] for replica in mine)
+        answering = [each for each in mine if each["phase"] == "ready" and not each["draining"]]
         table.add_row(
             one["model"],
             _coloured(one["state"]),
-            _count(one, ready),
+            _count(one, answering),
             _version(one),
             one["asked_by"],
             one["reason"],
@@ -65,10 +65,12 @@ def _coloured(state: str) -> str:
     return f"[{colour}]{state}[/]"
 
 
-def _count(model: dict[str, Any], ready: int) -> str:
+def _count(model: dict[str, Any], answering: list[dict[str, Any]]) -> str:
     least, most = model["min"], model["max"]
+    beside = sum(one["version"] != model["version"] for one in answering) if model["canary"] else 0
+    ready = len(answering) - beside
     span = f" ({least} to {most})" if least != most else ""
-    return f"{ready} of {model['replicas_wanted']}{span}"
+    return f"{ready} of {model['replicas_wanted']}{span}{f' + {beside}' if beside else ''}"
 
 
 def _version(model: dict[str, Any]) -> str:

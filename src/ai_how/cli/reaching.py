@@ -75,7 +75,11 @@ def _token(file: Path | None) -> str | None:
     try:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise NotFound(f"the token cannot be read: {error.strerror}", where=str(file)) from error
+        raise NotFound(
+            f"the token cannot be read: {error.strerror}",
+            where=str(file),
+            todo="--token-file names a file that holds the token, as `ai-how token create` printed it.",
+        ) from error
 
 
 class Waiting:

@@ -87,9 +87,10 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from ai_how.site.fit import fit
 
+        asked = _asked(args)
         found = fit(
-            site, args.model, name=args.name, context=args.context or 2048, slots=args.slots or 2, engine=args.engine,
-            partition=args.partition,
+            site, asked.reference, name=asked.name, context=asked.context or 2048, slots=asked.slots or 2,
+            engine=asked.engine, partition=asked.partition, gres=asked.gres,
         )  # fmt: skip
         print_json(found.as_json()) if args.json else _show(found)
         return 0 if found.chosen else 1
@@ -161,7 +162,7 @@ def _told(args: argparse.Namespace, served: Facts, base_url: str) -> int:
             {**replica, **{key: served[key] for key in served if key != "answering"}, "base_url": base_url}
         )
         return 0
-    count = sum(one["phase"] == "ready" for one in served["replicas"])
+    count = sum(one["phase"] == "ready" and not one["draining"] for one in served["replicas"])
     more = f", {count} replicas" if count > 1 else ""
     out.print(f"[bold green]{name}[/] answers (job {replica['job_id']} on {replica['node']}{more})")
     if served["canary"]:
@@ -176,7 +177,9 @@ def _show(found: Fit) -> None:
 
     from ai_how.serving.fit.plan import gigabytes
 
-    out.print(f"[bold]{found.model}[/]  {found.shape.architecture}, {len(found.shape.cache)} layers")
+    layers = len(found.shape.cache)
+    words = f"{layers} layer{'s' if layers != 1 else ''}"
+    out.print(f"[bold]{found.model}[/]  {found.shape.architecture}, {words}")
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 2))
     table.add_column()
     table.add_column(justify="right")

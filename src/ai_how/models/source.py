@@ -94,6 +94,8 @@ def parse_source(text: str, *, is_there: bool = False) -> Source:
                 f"{text!r} names no model of Ollama's library", todo="Write ollama:NAME or ollama:NAME:TAG."
             )
         return InLibrary(found["space"] or "library", found["name"], found["tag"] or "latest")
-    if is_there or "/" in text or text.startswith("~") or text.endswith(".gguf"):
+    if (is_there and text.strip()) or "/" in text or text.startswith("~") or text.endswith(".gguf"):
         return AtPath(Path(text).expanduser())
+    if not text.strip():
+        raise UsageError("no model is named", todo="Name one: `ai-how serve --help` says what can be served.")
     return Registered(text)

@@ -29,7 +29,7 @@ _FAULTS = (
     (
         "Could not resolve hostname",
         "its name stands for no address",
-        "Look at clusters.hpc.existing.host in the site's file, and at your network.",
+        "Look at the host's name (`--via`, or clusters.hpc.existing.host in the site's file), and at your network.",
     ),
     (
         "Connection refused",
@@ -69,7 +69,9 @@ def fault(host: str, said: str, *, command: str | None = None) -> CouldNotTell:
 def denied(error: CouldNotTell) -> bool:
     """Whether somebody there said no, which will not be otherwise in a moment."""
     said = error.detail or ""
-    return any(words in said for words in ("Permission denied", "Too many authentication", "verification failed"))
+    return any(
+        words in said for words in ("Permission denied", "Too many authentication", "verification failed")
+    )
 
 
 def _noise(line: str) -> bool:

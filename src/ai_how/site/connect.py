@@ -139,21 +139,25 @@ def find(
         far = Far(via, file=file, root=root, url=url, token=token, program=program, config=config)
         return tunnelled(far, known, notify=notify)
     if url is not None:
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"{url!r} is no address", todo="Write it as http://127.0.0.1:8080.")
         return Door(_bare(url), needed(token, url), known)
     return _of_site(file, root, environ)
 
 
 def _of_site(file: str | Path | None, root: str | Path | None, environ: Mapping[str, str]) -> Door:
+    from ai_how.services.gateway import token_file
     from ai_how.site.control import open_site
 
     file = file or environ.get("AI_HOW_FILE")
     root = root or environ.get("AI_HOW_ROOT")
     site = open_site(Path(file) if file else None, Path(root) if root else None)
-    if not site.exists:
+    # A first `up` that failed may have left a site without its secrets.
+    if not (site.exists and token_file(site.layout).exists()):
         raise UsageError(
             f"the site '{site.file.spec.name}' was never up",
             where=str(site.path),
-            todo="`ai-how up` brings it up. Give `url` and `token`, or `via`, for one that runs elsewhere.",
+            todo="`ai-how up` brings it up. For one elsewhere give its address (`--url`) or its machine (`--via`).",
         )
     bundle = site.trusting.get("SSL_CERT_FILE")
     return Door(site.gateway_url, site.gateway_token, site.gateway_ca, Path(bundle) if bundle else None)

@@ -6,14 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ai_how.errors import NotFound
 from ai_how.models.source import AtPath, Registered
 from ai_how.services.nodes import nodes_of, partitions_of
 from ai_how.serving.engines import Engine
 from ai_how.serving.fit import Fit, Gres, choose, gres_memory, read_shape
+from ai_how.serving.replicas import check_name
 from ai_how.site import work
 from ai_how.site.control import Site
 from ai_how.site.sources import bring, engine_for, source_of
 from ai_how.slurm.model import Offer
+from ai_how.spec.message import did_you_mean
 
 #: A node's memory is told in GB as on its box, by the file, and in thousandths of 1024 of that by Slurm.
 _MIB = 10**9 // 1024
@@ -31,15 +34,55 @@ def fit(
     slots: int = 2,
     engine: str | None = None,
     partition: str | None = None,
+    gres: str | None = None,
 ) -> Fit:
-    """What a replica of a model would need, and the smallest that has it.
+    """What a replica of a model would need, and the smallest that has it; of ``gres`` alone where that is named.
 
     A path is read where it is; another model that is not on the site's share yet is brought there. Raises
-    :class:`NotFound` for a model that does not exist, :class:`AiHowError` for one that does not tell its size.
+    :class:`NotFound` for a model, a partition or a GRES that does not exist, :class:`AiHowError` for a model that does
+    not tell its size, or that cannot be served by that name.
     """
     chosen = engine_for(reference, engine)
+    refuse_absent(site, partition, gres)
     usual, path = _read_where_it_is(site, reference, chosen)
-    return fit_of(site, name or usual, path, chosen, context, slots, partition)
+    check_name(name or usual)
+    return fit_of(site, name or usual, path, chosen, context, slots, partition, gres)
+
+
+def refuse_absent(site: Site, partition: str | None, gres: str | None) -> None:
+    """Raise :class:`NotFound` for a partition that the cluster has not, or a GRES that no node there has so often."""
+    if partition is None and gres is None:
+        return
+    offered = tuple(offers(site))
+    names = sorted({one.partition for one in offered})
+    if partition is not None and partition not in names:
+        raise NotFound(f"there is no partition {partition!r}", todo=did_you_mean(partition, names))
+    if gres is None or not gres.startswith("gpu"):
+        return
+    there = [one for one in offered if partition in (None, one.partition)]
+    if not any(_has(one, gres) for one in there):
+        held = sorted({_named(kind, count) for one in there for kind, count in one.gres.items()})
+        where = f"in the partition {partition!r}" if partition else "of the cluster"
+        raise NotFound(
+            f"no node {where} has {gres}",
+            todo=f"Nodes have at most: {', '.join(held)}." if held else "It has no GPUs: leave --gres out.",
+        )
+
+
+def _named(kind: str, count: int) -> str:
+    return f"gpu:{kind}:{count}" if kind else f"gpu:{count}"
+
+
+def _has(offered: Offer, gres: str) -> bool:
+    kind, count = split_gres(gres)
+    return (offered.gres.get(kind, 0) if kind else sum(offered.gres.values())) >= count
+
+
+def split_gres(gres: str) -> tuple[str, int]:
+    """The type, "" for none, and the number that Slurm's ``gpu[:type][:number]`` asks for. Pure."""
+    words = gres.split(":")[1:]
+    count = int(words.pop()) if words and words[-1].isdigit() else 1
+    return (words[0] if words else ""), count
 
 
 def _read_where_it_is(site: Site, reference: str, engine: Engine) -> tuple[str, Path]:
@@ -56,9 +99,19 @@ def _read_where_it_is(site: Site, reference: str, engine: Engine) -> tuple[str, 
 
 
 def fit_of(
-    site: Site, name: str, path: Path, engine: Engine, context: int, slots: int, partition: str | None = None
+    site: Site,
+    name: str,
+    path: Path,
+    engine: Engine,
+    context: int,
+    slots: int,
+    partition: str | None = None,
+    only: str | None = None,
 ) -> Fit:
-    """The same for files that are here: in the partition named, or else in the default one, or else in any."""
+    """The same for files that are here: in the partition named, or else in the default one, or else in any.
+
+    ``only`` is a GRES: no other is looked at.
+    """
     shape = read_shape(path, engine.name)
     offered = tuple(offers(site))
     existing = site.file.spec.clusters.hpc.existing
@@ -69,12 +122,17 @@ def fit_of(
     for wanted in (partition or default, *others):
         part = [one for one in offered if one.partition == wanted]
         memories = [one.memory_mb * _MIB for one in part]
-        gres = tuple(gres_of(part, untyped))
+        gres = tuple(one for one in gres_of(part, untyped) if not only or _same(one, only))
         found = choose(name, shape, context, slots, gres, memories, engine=engine.name)
         fits.append(replace(found, partition=wanted))
     # GPUs wherever they are go before a node without: the default partition's first.
     best = next((one for one in fits if one.devices), next((one for one in fits if one.chosen), fits[0]))
     return _with_remarks(site, best, usual=partition or default)
+
+
+def _same(one: Gres, only: str) -> bool:
+    kind, _ = split_gres(only)
+    return not kind or one.type == kind
 
 
 def _with_remarks(site: Site, found: Fit, *, usual: str | None) -> Fit:

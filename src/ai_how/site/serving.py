@@ -22,6 +22,7 @@ from ai_how.serving.replicas import (
 )
 from ai_how.serving.replicas import desired as wanted_of
 from ai_how.site.control import Site
+from ai_how.site.never_ready import never_ready
 from ai_how.site.resolve import Asked, Wish, resolve
 from ai_how.site.work import refuse_unborn
 from ai_how.spec.model import ServedModel
@@ -172,12 +173,7 @@ def _wait(site: Site, store: Store, desired: Desired, version: ModelVersion | No
             )
             return {**model, "replicas": replicas, "answering": right[-1]} if enough else None
         if model["failures"] or model["state"] == "failed":
-            raise JobFailed(
-                f"{name} did not become ready: {model['reason']}",
-                where=_log_of(replicas),
-                detail=model["log_tail"],
-                todo="It is as it was before. Correct what the engine says, and serve it again.",
-            )
+            raise never_ready(model, replicas)
         return None
 
     try:
@@ -186,10 +182,6 @@ def _wait(site: Site, store: Store, desired: Desired, version: ModelVersion | No
         cause = f"It is {seen['state']}: {seen['reason']}." if seen else None
         todo = "It stays asked for: `ai-how ps` shows when it is ready, `ai-how stop` gives it up."
         raise TimedOut(error.message, cause=cause, todo=todo) from error
-
-
-def _log_of(replicas: Sequence[Facts]) -> str | None:
-    return next((one["log"] for one in reversed(replicas) if one["log"]), None)
 
 
 # --- stopping ---------------------------------------------------------------------------------------------

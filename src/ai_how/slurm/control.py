@@ -152,4 +152,15 @@ class Slurm:
         except CommandFailed as error:
             detail = (error.detail or "").replace(f"{program}: error: ", "")
             raise CommandFailed(f"{program} refused: {detail.splitlines()[0] if detail else error.message}",
-                                where=error.where, detail=error.detail) from error  # fmt: skip
+                                where=error.where, detail=error.detail, todo=_todo(detail)) from error  # fmt: skip
+
+
+#: What Slurm's commands say where they find no cluster.
+_NO_CLUSTER = ("configuration source", "DNS SRV", "No such file or directory: /etc/slurm", "slurm.conf")
+
+
+def _todo(said: str) -> str | None:
+    """What to do about the refusals that are none of the request's. Pure."""
+    if any(words in said for words in _NO_CLUSTER):
+        return "Slurm's commands find no cluster on this machine: set SLURM_CONF, or type on a login node of one."
+    return None

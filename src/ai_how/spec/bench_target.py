@@ -93,7 +93,8 @@ class Target(Frozen):
     )
     model: str | None = Field(None, description="The served model's name; for kinds that ask one.")
     second: tuple[Second, ...] = Field(
-        (), description="Tools on PATH that are asked for a second opinion after each run; they decide nothing."
+        (),
+        description="Tools on PATH that are asked for a second opinion after each run; they decide nothing.",
     )
     job: Resources | None = Field(
         None,

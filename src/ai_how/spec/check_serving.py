@@ -10,7 +10,7 @@ from ai_how.spec.hpc import Partition
 from ai_how.spec.load import Path
 from ai_how.spec.message import did_you_mean
 from ai_how.spec.model import SiteSpec
-from ai_how.spec.serving import ServedModel
+from ai_how.spec.serving import ENGINE_NAMES, ServedModel
 
 _MODELS: Path = ("serving", "models")
 _MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
@@ -24,6 +24,12 @@ def models(spec: SiteSpec) -> Iterator[Found]:
         if model.name in seen:
             yield (*path, "name"), f"two models are served as '{model.name}'", "Give each its own name."
         seen.add(model.name)
+        if model.engine is not None and model.engine not in ENGINE_NAMES:
+            yield (
+                (*path, "engine"),
+                f"there is no engine '{model.engine}'",
+                did_you_mean(model.engine, ENGINE_NAMES),
+            )
         if model.replicas.min > model.replicas.max:
             yield (
                 (*path, "replicas", "min"),
@@ -33,7 +39,8 @@ def models(spec: SiteSpec) -> Iterator[Found]:
         if model.replicas.min > 0 and model.idle is not None:
             yield (
                 (*path, "idle"),
-                f"'{model.name}' never sleeps: it has {model.replicas.min} replicas at least",
+                f"'{model.name}' never sleeps: it has at least {model.replicas.min} replica"
+                f"{'s' if model.replicas.min > 1 else ''}",
                 "Write `min: 0` under replicas, or remove idle.",
             )
         if model.canary and model.canary.source == model.source:

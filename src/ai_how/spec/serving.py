@@ -94,6 +94,10 @@ class Canary(Frozen):
     )
 
 
+#: The engines that models are served with; a test holds this against those that there are.
+ENGINE_NAMES = ("llama.cpp", "ollama", "transformers", "vllm")
+
+
 class ServedModel(Frozen):
     name: ServedName = Field(description="The name that clients ask for.")
     source: Source = Field(

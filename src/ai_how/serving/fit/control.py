@@ -25,7 +25,10 @@ def read_shape(path: Path, engine: str = "llama.cpp") -> Shape:
             return _folder(path, engine)
         return _file(ollama_blob(path) or path)
     except OSError as error:
-        raise NotFound(f"the model cannot be read: {error.strerror}", where=str(path)) from error
+        raise NotFound(
+            f"the model cannot be read: {error.strerror}", where=str(path),
+            todo="Give a GGUF file, a Hugging Face folder, or a registered model's name.",
+        ) from error  # fmt: skip
 
 
 def _file(path: Path) -> Shape:

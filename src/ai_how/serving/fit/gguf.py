@@ -68,7 +68,10 @@ def read_metadata(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     """
     reader = _Reader(file, size)
     if reader.take(4) != b"GGUF":
-        raise AiHowError("the file is no GGUF file", where=str(file.name))
+        raise AiHowError(
+            "the file is no GGUF file", where=str(file.name),
+            todo="Give one, or a Hugging Face folder: `ai-how models convert` makes a GGUF file of such a folder.",
+        )  # fmt: skip
     version = reader.number(4)
     if version not in (2, 3):
         raise AiHowError(f"GGUF version {version} is not known here", where=str(file.name))
