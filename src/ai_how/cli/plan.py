@@ -6,9 +6,12 @@ Nothing is changed.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.markup import escape
 
 from ai_how.cli.output import err, json_argument, out, print_json, print_warning, site_arguments, site_of
 from ai_how.errors import UsageError
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from ai_how.site import Site
     from ai_how.site.model import Plan
     from ai_how.site.overview import Machines, Overview
+    from ai_how.site.served import Change
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,20 +40,23 @@ def run(args: argparse.Namespace) -> int:
         from ai_how.host.recorded import read_inventory
 
         site = replace(site, rehearsed=read_inventory(args.inventory))
+    from ai_how.site.served import changes
+
     overview = site.overview()
     if args.svg:
         _write_svg(site, args.svg)
     if args.json:
         plan = site.plan()
         steps = {"steps": [step.as_json() for step in plan.steps], "changes": len(plan.work)}
-        print_json({**overview.as_json(), **steps, "warnings": site.warnings()})
+        serving = [each.as_json() for each in changes(site)]
+        print_json({**overview.as_json(), **steps, "serving": serving, "warnings": site.warnings()})
         return 0
     if not args.steps:
         _show_overview(site, overview)
     for warning in site.warnings():
         print_warning(warning)
     # What no provider does yet is refused only now, so that the whole picture is seen first.
-    _show_steps(site.plan(), args.all)
+    _show_steps(site.plan(), changes(site), args.all)
     return 0
 
 
@@ -71,8 +78,9 @@ def _show_overview(site: Site, overview: Overview) -> None:
 
     out.print(f"[bold]{overview.site}[/]" + (f"  {overview.description}" if overview.description else ""))
     out.print()
-    _show_machines(overview)
-    out.print()
+    if overview.machines:
+        _show_machines(overview)
+        out.print()
     if overview.there:
         from ai_how.site.there import own_words
 
@@ -122,17 +130,19 @@ def _devices(machines: Machines) -> str:
     return ", ".join(f"{count} x {kind}" for kind, count in machines.devices.items())
 
 
-def _show_steps(plan: Plan, all_of_them: bool) -> None:
+def _show_steps(plan: Plan, served: Sequence[Change], all_of_them: bool) -> None:
     from rich.table import Table
 
-    if not plan.work:
+    if not plan.work and not served:
         out.print("Nothing to do: the site is as the file asks.")
     table = Table(box=None, pad_edge=False, show_header=False)
-    for step in plan.steps if all_of_them or not plan.work else plan.work:
+    for step in plan.steps if all_of_them or not (plan.work or served) else plan.work:
         table.add_row(str(step.action), step.target, f"[dim]{step.why}[/]")
+    for each in served:
+        table.add_row("serve", each.model, f"[dim]{escape(each.why)}[/]")
     out.print(table, soft_wrap=False)
-    if plan.work:
-        count = len(plan.work)
+    if plan.work or served:
+        count = len(plan.work) + len(served)
         out.print(
             "1 step; `ai-how up` carries it out."
             if count == 1

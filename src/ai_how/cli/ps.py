@@ -51,7 +51,7 @@ def _models(shown: Facts) -> None:
         answering = [each for each in mine if each["phase"] == "ready" and not each["draining"]]
         table.add_row(
             one["model"],
-            _coloured(one["state"]),
+            _coloured("stopped" if one["stopped"] and not answering else one["state"]),
             _count(one, answering),
             _version(one),
             one["asked_by"],

@@ -25,10 +25,12 @@ def run(args: argparse.Namespace) -> int:
         facts = [{"model": one.model, "job_id": one.job_id} for one in done.replicas]
         print_json({"model": done.model, "stopped": facts, "replaced": done.replaced})
         return 0
-    jobs = ", ".join(str(one.job_id) for one in done.replicas)
+    ids = [str(one.job_id) for one in done.replicas if one.job_id is not None]
+    jobs = f"job{'s' if len(ids) > 1 else ''} {', '.join(ids)}" if ids else ""
     if done.replaced:
-        out.print(f"job {jobs} of {done.model} ends; another takes its place")
+        out.print(f"{jobs} of {done.model} ends; another takes its place")
         return 0
-    how = f"; job {jobs} ends what it holds" if jobs and not args.now else f" (job {jobs})" if jobs else ""
+    ends = "ends what it holds" if len(ids) == 1 else "end what they hold"
+    how = f"; {jobs} {ends}" if jobs and not args.now else f" ({jobs})" if jobs else ""
     out.print(f"{done.model} is no longer served{how}")
     return 0

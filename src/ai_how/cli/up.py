@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ai_how.site import serving
+    from ai_how.site import served, serving
 
     site = site_of(args)
     warnings = site.warnings()
@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     begin = time.monotonic()
     with PlanProgress() as progress:
         plan = site.up(progress)
+        told = served.changes(site)
         unserved = serving.settle(site, progress.note)
     seconds = time.monotonic() - begin
     for words in unserved:
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         "folder": str(site.layout.root),
         "seconds": round(seconds, 2),
         "steps": [step.as_json() for step in plan.work],
+        "serving": [each.as_json() for each in told],
         "warnings": warnings,
         "mlflow": site.tracking_uri or None,
         "gateway": f"{site.gateway_url}/v1",
@@ -52,11 +54,14 @@ def run(args: argparse.Namespace) -> int:
         print_json(facts)
         return 0
     count = f"{len(plan.work)} step{'s' if len(plan.work) > 1 else ''}"
-    what = f"{count} in {seconds:.1f} s" if plan.work else "nothing had to be done"
+    nothing = "the reconciler is told of the models" if told else "nothing had to be done"
+    what = f"{count} in {seconds:.1f} s" if plan.work else nothing
     out.print(f"[bold green]{site.file.spec.name} is up[/] ({what})")
     if site.tracking_uri:
         out.print(f"  MLflow   {site.tracking_uri}")
     out.print(f"  gateway  {site.gateway_url}/v1")
+    for each in told:
+        out.print(f"  serve    {each.model}: {each.why}", markup=False)
     hint = "`ai-how status` shows the site, `ai-how shell` gives its Slurm commands, `ai-how train digits` trains."
     out.print(broken(f"  {hint}", out, "  "))
     return 0

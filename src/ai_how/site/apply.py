@@ -84,7 +84,9 @@ class Actions:
         if self._slurm.requeue(job.id):
             self._reporter.note(f"job {job.id} ({job.name}) goes back into the queue")
         else:
-            self._reporter.note(f"job {job.id} ({job.name}) cannot be requeued and is cancelled")
+            replica = job.name.startswith("serve-")
+            why = "is a replica, and ends" if replica else "cannot be requeued and is cancelled"
+            self._reporter.note(f"job {job.id} ({job.name}) {why}")
             self._slurm.cancel(job.id)
 
     def _sweep(self, step: Step) -> None:

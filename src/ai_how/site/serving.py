@@ -256,7 +256,8 @@ def settle(site: Site, progress: Progress) -> Sequence[str]:
         new, fault = _of_file(site, model, progress, now)
         old = before.get(model.name)
         if fault:
-            said.append(f"{model.name} is not served: {fault}")
+            goes_on = old is not None and old.current is not None
+            said.append(f"{model.name} {'stays as it was' if goes_on else 'is not served'}: {fault}")
             if old is not None and old.current is not None:
                 new = new.model_copy(update={"current": old.current, "canary": old.canary})
         found[model.name] = wanted_of.from_file(old, new)
@@ -360,7 +361,12 @@ def _unsure(store: Store, why: str) -> Facts:
     except NotFound:
         shown = {"at": None, "models": [], "replicas": []}
     replicas = [{**one, "phase": "unknown", "reason": f"could not tell: {why}"} for one in shown["replicas"]]
-    return {**shown, "problem": why, "replicas": replicas}
+    # What was stopped or given up stays so; the rest nobody looks at now.
+    models = [
+        {**one, "state": "unknown"} if one["state"] in ("ready", "starting") else one
+        for one in shown["models"]
+    ]
+    return {**shown, "problem": why, "models": models, "replicas": replicas}
 
 
 def shown_by(site: Site, store: Store) -> Facts:

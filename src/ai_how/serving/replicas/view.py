@@ -105,7 +105,7 @@ def _state(
     if memory.failed:
         return "failed", memory.failed
     if memory.target == 0:
-        return "asleep", "nobody asks for it"
+        return "asleep", desired.fault or "nobody asks for it"
     coming = [one for one in replicas if one.phase in (Phase.PENDING, Phase.LOADING)]
     if coming:
         return "starting", coming[-1].reason
