@@ -94,7 +94,9 @@ def test_the_cluster_grows_and_shrinks_around_running_jobs(site: LiveSite) -> No
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     assert site.shell("srun", "--nodelist=node[05-06]", "--nodes=2", "printenv", "SLURMD_NODENAME").split()
 
-    leaves = site.sbatch("--nodelist=node06", "--wrap=sleep 6")
+    # It runs until it is told, however long the rest takes on a busy machine.
+    told = site.folder / "leave"
+    leaves = site.sbatch("--nodelist=node06", f"--wrap=while [ ! -e {told} ]; do sleep 0.2; done")
     site.wait_for_job(leaves, "RUNNING")
     site.write(count=4)
     with site.start("up") as shrinking:
@@ -104,6 +106,7 @@ def test_the_cluster_grows_and_shrinks_around_running_jobs(site: LiveSite) -> No
         )
         assert site.job(leaves)["JobState"] == "RUNNING"
         assert shrinking.poll() is None
+        told.touch()
         _, said = shrinking.communicate(timeout=60)
     assert shrinking.returncode == 0, said
     assert f"node06 is drained when job {leaves}" in said

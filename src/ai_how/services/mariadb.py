@@ -17,7 +17,8 @@ def socket(layout: Layout) -> Path:
 def define(setting: Setting) -> Service:
     layout, user = setting.layout, setting.host.user
     data = layout.data / "mariadb"
-    env = setting.program_env("mariadbd")
+    # A starting MariaDB clears the temporary tables out of its folder for them: in /tmp those of another site, too.
+    env = {**setting.program_env("mariadbd"), "TMPDIR": str(socket(layout).parent)}
     base = ("--no-defaults", *_places(setting))
     client = (setting.program("mariadb"), "--no-defaults", f"--socket={socket(layout)}", f"--user={user}")
     return Service(
