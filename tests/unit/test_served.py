@@ -24,7 +24,8 @@ def model(**said: Any) -> ServedModel:
     [
         ({"source": "other:2"}, f"other:2 instead of {ONE.reference}"),
         ({"context": 77}, f"context 77 instead of {ONE.context}"),
-        ({"replicas": 3}, "at least 3 instead of 1, at most 3 instead of 1"),
+        ({"replicas": 3}, "replicas 3 instead of 1"),
+        ({"replicas": {"min": 1, "max": 2}}, "replicas 1 to 2 instead of 1"),
         ({"canary": {"source": "other:3"}}, "a canary other:3"),
     ],
 )

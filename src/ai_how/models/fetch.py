@@ -54,7 +54,7 @@ def fetch_hub(gate: Gate, python: Path, store: Store, source: OnHub, say: Say) -
         raise NotFound(
             f"{what} could not be fetched from the hub",
             cause="this machine does not reach the hub, or there is no such repository, or it wants a token",
-            todo="See what the hub says below; HF_TOKEN and HF_ENDPOINT are handed to it.",
+            todo="See what the hub says; HF_TOKEN and HF_ENDPOINT are handed to it.",
             detail=error.detail,
         ) from error
     return store.keep_hub(source, done.stdout.strip())

@@ -59,11 +59,18 @@ def _other(model: ServedModel, old: Desired) -> Iterator[str]:
     for word, now, former in (
         ("context", model.context, current.context),
         ("slots", model.slots, current.slots),
-        ("at least", model.replicas.min, old.scale.minimum),
-        ("at most", model.replicas.max, old.scale.maximum),
+        (
+            "replicas",
+            _span(model.replicas.min, model.replicas.max),
+            _span(old.scale.minimum, old.scale.maximum),
+        ),
     ):
         if now != former:
             yield f"{word} {now} instead of {former}"
     canary = model.canary.source if model.canary else None
     if canary != (old.canary.reference if old.canary else None):
         yield f"a canary {canary}" if canary else "no canary any more"
+
+
+def _span(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least} to {most}"
