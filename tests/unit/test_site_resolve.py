@@ -168,6 +168,13 @@ def test_a_repository_that_the_store_has_needs_no_network(
     assert (name, version.path) == ("tiny", str(kept))
 
 
+def test_what_no_node_has_is_refused_before_anything_is_brought(site: Site) -> None:
+    with pytest.raises(NotFound, match="no node of the cluster has gpu:h100:1"):
+        resolve(site, Wish("hf:org/tiny", resources=ReplicaResources(gres="gpu:h100:1")), str)
+    with pytest.raises(NotFound, match="there is no partition 'lagre'"):
+        resolve(site, Wish("hf:org/tiny", resources=ReplicaResources(partition="lagre")), str)
+
+
 def test_runtimes_as_they_are_written() -> None:
     assert parse_runtime("venv:llama-cpp").venv == "llama-cpp"
     assert (
