@@ -228,3 +228,13 @@ def test_the_file_of_the_plan_is_read_in_shape() -> None:
     assert cloud.worker_nodes is not None and cloud.worker_nodes.gpu_workers is not None
     assert cloud.worker_nodes.gpu_workers.count == 3
     assert cloud.kubernetes_config is not None and cloud.kubernetes_config.cni == "calico"
+
+
+def test_a_word_without_end_is_cut_where_it_is_quoted() -> None:
+    text = SMALLEST + f"serving:\n  models:\n    - {{name: a, source: b, engine: l{'9' * 60}}}\n"
+    text += f"    - {{name: c, source: d, resources: {{partition: p{'9' * 5000}}}}}\n"
+    with pytest.raises(SpecError) as caught:
+        parse(text)
+    messages = [problem.message for problem in caught.value.problems]
+    assert len(messages) == 2 and max(map(len, messages)) < 250
+    assert f"'p{'9' * 99}…'" in messages[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from ai_how.spec.versions import CURRENT, OLDER, is_newer
 
 __all__ = ["Found", "Path", "Position", "SiteFile", "load", "nearest", "parse", "validate"]
 
+#: A quoted word that nobody reads to its end.
+_ENDLESS = re.compile(r"'([^'\s]{100})[^'\s]+'")
 _NEWER = "A later ai-how wrote it, and reads it."
 _MIGRATE = "`ai-how migrate` shows it in the current version; with `--write` it changes the file."
 
@@ -109,7 +112,12 @@ def validate(model: type[Model], data: Any, positions: Mapping[Path, Position], 
         raise SpecError(sorted(problems, key=lambda problem: (problem.line, problem.column))) from None
 
 
+def _told(message: str) -> str:
+    """The message, in which a value of somebody's takes no more room than it helps."""
+    return _ENDLESS.sub(r"'\1…'", message)
+
+
 def _problem(model: type[BaseModel], fault: Fault, positions: Mapping[Path, Position], name: str) -> Problem:
     at = nearest(positions, fault.path)
     line, column = at.key if fault.at_key and at.key else (at.line, at.column)
-    return Problem(fault.message, name, line, column, todo=fault.todo, link=link(model, fault.path))
+    return Problem(_told(fault.message), name, line, column, todo=fault.todo, link=link(model, fault.path))

@@ -104,7 +104,7 @@ class ServedModel(Frozen):
         description="The model: a registered NAME, NAME:VERSION or NAME@ALIAS, a Hugging Face folder, a GGUF file, "
         "hf:ORG/NAME@REVISION or ollama:NAME:TAG."
     )
-    engine: Annotated[str, Shape(r"[a-z][a-z0-9._-]*", "engine, such as llama.cpp")] | None = Field(
+    engine: Annotated[str, Shape(r"[a-z][a-z0-9._-]{0,63}", "engine, such as llama.cpp")] | None = Field(
         None,
         description="The engine that serves it: llama.cpp, ollama, transformers or vllm; by the model when left out.",
     )
