@@ -5,7 +5,8 @@ turns in blocks, so that what else the machine does meets all of them alike, and
 directly. At 64 at once wrk asks where it is installed, and the backend is nginx where that is, so that neither is what
 is measured; otherwise both are programs of this file. ``cpu`` is what the subject's processes worked for each request.
 
-``python benchmarks/gateway.py [--rounds N] [--seconds S] [--workers 1,2] [--litellm PATH] [--limits] [--first]``
+``python benchmarks/gateway.py [--rounds N] [--seconds S] [--workers 1,2] [--litellm PATH] [--limits] [--first]
+[--replicas N]``
 
 nginx and wrk are Debian's packages ``nginx-light`` and ``wrk``. LiteLLM is asked when ``--litellm`` names its program,
 in a virtual environment of its own: ``python3 -m venv x && x/bin/pip install 'litellm[proxy]'``. All processes share
@@ -38,7 +39,7 @@ import uvloop
 from ai_how.bench.priority import first_in_line
 from ai_how.security import Grant, create_token, write_private
 from ai_how.serving.gateway.listening import bind
-from ai_how.wire import EndpointRecord
+from ai_how.wire import EndpointRecord, ModelRoute, ReplicaRoute, Routes
 
 ANSWER = json.dumps({
     "id": "x", "object": "chat.completion", "created": 1, "model": "tiny",
@@ -194,17 +195,58 @@ def proxy(folder: Path, to: Subject) -> Any:
     return nginx(folder, "nginx", inside, upstream)
 
 
-@asynccontextmanager
-async def gateway(folder: Path, to: Subject, workers: int, *, limits: bool) -> AsyncIterator[Subject]:
-    """The gateway as a process of its own, with everything that a site's has."""
-    place = folder / f"gateway-{workers}-{to.port}"
+#: Models among which the replicas are divided, and seconds between two heartbeats of a replica.
+MODELS = 20
+HEARTBEAT = 5.0
+
+
+def replicas(to: Subject, count: int) -> list[EndpointRecord]:
+    """Records of replicas that are all the same backend: the first of every twenty serves the model that is asked."""
     later = time.time() + 1e6  # never silent
-    record = EndpointRecord(
-        version="1.0", model="tiny", host="127.0.0.1", port=to.port, job_id=1, nonce="a" * 24, uid=os.getuid(),
-        engine="none", started=later, heartbeat=later,
-    )  # fmt: skip
-    write_private(place / "endpoints" / record.secret_file, "secret")
-    write_private(place / "endpoints" / record.record_file, record.model_dump_json())
+    return [
+        EndpointRecord(
+            version="1.0", model=f"model-{number % MODELS}" if number % MODELS else "tiny", host="127.0.0.1",
+            port=to.port, job_id=1 + number, nonce=f"{number:024x}", uid=os.getuid(), engine="none", started=later,
+            heartbeat=later,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def write_replicas(place: Path, records: Sequence[EndpointRecord]) -> None:
+    """Records, secrets and routes, as launchers and the reconciler write them."""
+    models: dict[str, list[ReplicaRoute]] = {}
+    for record in records:
+        write_private(place / "endpoints" / record.secret_file, "secret")
+        write_private(place / "endpoints" / record.record_file, record.model_dump_json())
+        models.setdefault(record.model, []).append(ReplicaRoute(nonce=record.nonce))
+    routes = Routes(
+        generation=1,
+        models=tuple(
+            ModelRoute(model=name, state="ready", replicas=tuple(one)) for name, one in models.items()
+        ),
+    )
+    write_private(place / "routes.json", routes.model_dump_json())
+
+
+async def beat(place: Path, records: Sequence[EndpointRecord]) -> None:
+    """Write each record anew every few seconds, as its launcher does."""
+    while True:
+        for record in records:
+            await asyncio.sleep(HEARTBEAT / len(records))
+            beats = record.model_copy(update={"heartbeat": record.heartbeat + time.time() % 1000})
+            target = place / "endpoints" / record.record_file
+            await asyncio.to_thread(write_private, target, beats.model_dump_json())
+
+
+@asynccontextmanager
+async def gateway(
+    folder: Path, to: Subject, workers: int, *, limits: bool, count: int
+) -> AsyncIterator[Subject]:
+    """The gateway as a process of its own, with everything that a site's has, before ``count`` replicas."""
+    place = folder / f"gateway-{workers}-{to.port}"
+    records = replicas(to, count)
+    write_replicas(place, records)
     most = 1_000_000_000
     grant = Grant(requests_per_minute=most, tokens_per_minute=most) if limits else Grant()
     token = create_token(place / "tokens.json", "bench", grant)
@@ -214,13 +256,18 @@ async def gateway(folder: Path, to: Subject, workers: int, *, limits: bool) -> A
         "token_digests": "tokens.json",
         "ledger": "ledger",
         "usage": "usage.db",
+        "routes": "routes.json",
     }
     facts = {"port": port, "workers": workers} | {key: str(place / name) for key, name in paths.items()}
     (place / "gateway.json").write_text(json.dumps(facts))
     words = (sys.executable, "-m", "ai_how.serving.gateway", "--config", str(place / "gateway.json"))
     async with started(folder, place.name, *words) as process:
         name = "gateway" if workers == 1 else f"gateway, {workers} workers"
-        yield await answering(Subject(name, port, token, process))
+        beats = asyncio.create_task(beat(place, records))
+        try:
+            yield await answering(Subject(name, port, token, process))
+        finally:
+            beats.cancel()
 
 
 @asynccontextmanager
@@ -363,7 +410,7 @@ async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"cores": sorted(os.sched_getaffinity(0)), "left out": missing(args)}
     async with AsyncExitStack() as stack:
         direct = await stack.enter_async_context(python_backend(folder))
-        ours = await stack.enter_async_context(gateway(folder, direct, 1, limits=args.limits))
+        ours = await stack.enter_async_context(gateway(folder, direct, 1, limits=args.limits, count=args.replicas))
         others = [await stack.enter_async_context(proxy(folder, direct))] if shutil.which("nginx") else []
         if args.litellm:
             others.append(await stack.enter_async_context(litellm(folder, args.litellm, direct)))
@@ -403,7 +450,9 @@ async def at_once(args: argparse.Namespace, folder: Path) -> dict[str, dict[str,
         subjects = [direct, *proxies]
         for workers in args.workers:
             subjects.append(
-                await stack.enter_async_context(gateway(folder, direct, workers, limits=args.limits))
+                await stack.enter_async_context(
+                    gateway(folder, direct, workers, limits=args.limits, count=args.replicas)
+                )
             )
         for subject in subjects:
             found[subject.name] = await many(subject, folder, args.seconds)
@@ -477,6 +526,7 @@ def main() -> int:
         "--litellm", metavar="PATH", help="the program litellm of another virtual environment"
     )
     parser.add_argument("--limits", action="store_true", help="a token that has a rate and a budget")
+    parser.add_argument("--replicas", type=int, default=1, help="behind the gateway, in 20 models; they beat")
     parser.add_argument("--no-soak", action="store_true", help=f"leave the {SOAK:,} requests out")
     parser.add_argument("--first", action="store_true", help="real-time priority, where the system allows it")
     parser.add_argument("--json", action="store_true")
