@@ -142,8 +142,8 @@ def test_down_leaves_data_and_no_process_and_up_brings_all_of_it_back(site: Live
 
     site.run("up")
     assert site.ports == ports
-    states = site.states()
-    assert states[done] == "COMPLETED"
+    # slurmctld tells slurmdbd a moment later what it had not yet told it when it was stopped.
+    until(lambda: site.states().get(done) == "COMPLETED", "accounting has the job that had ended")
     # Slurm lets a requeued job wait until its former credentials have expired; nobody has to wait here.
     site.shell("scontrol", "update", f"JobId={running}", "StartTime=now")
     assert site.wait_for_job(running, "COMPLETED")["Restarts"] == "1"
