@@ -36,6 +36,8 @@ PAGES = sorted(DOCS.rglob("*.md"))
 READ = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", EXAMPLES / "README.md"]
 NAMES = [name for group in COMMANDS.values() for name in group]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: ISSUE.KIND.md, with a number before the end where an issue has more than one of a kind.
+NEWS = r"\d+\.(added|changed|fixed|removed)(\.\d+)?\.md"
 RECIPE = {
     "version": "1.0",
     "kind": "train",
@@ -258,3 +260,8 @@ def generated() -> ModuleType:
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
+
+
+def test_news_is_named_as_the_tool_that_gathers_it_asks() -> None:
+    names = [path.name for path in (ROOT / "changelog.d").glob("*.md")]
+    assert names and [name for name in names if not re.fullmatch(NEWS, name)] == []
