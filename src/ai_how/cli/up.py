@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ai_how.cli.output import (
     PlanProgress,
@@ -16,6 +18,9 @@ from ai_how.cli.output import (
     site_of,
 )
 
+if TYPE_CHECKING:
+    from ai_how.site import Site
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     site_arguments(parser)
@@ -23,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ai_how.site import served, serving
+    from ai_how.site import served
 
     site = site_of(args)
     warnings = site.warnings()
@@ -34,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     with PlanProgress() as progress:
         plan = site.up(progress)
         told = served.changes(site)
-        unserved = serving.settle(site, progress.note)
+        unserved = _settled(site, progress) if served.concerned(site) else ()
     seconds = time.monotonic() - begin
     for words in unserved:
         warnings.append(words)
@@ -65,3 +70,10 @@ def run(args: argparse.Namespace) -> int:
     hint = "`ai-how status` shows the site, `ai-how shell` gives its Slurm commands, `ai-how train digits` trains."
     out.print(broken(f"  {hint}", out, "  "))
     return 0
+
+
+def _settled(site: Site, progress: PlanProgress) -> Sequence[str]:
+    """Tell the reconciler what the file wants; imported late, as most sites serve nothing yet when they come up."""
+    from ai_how.site import serving
+
+    return serving.settle(site, progress.note)

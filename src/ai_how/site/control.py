@@ -21,7 +21,6 @@ from ai_how.host.machine import Machine
 from ai_how.host.probe import probe
 from ai_how.host.programs import program
 from ai_how.host.recorded import as_inventory
-from ai_how.jobs.aside import clear_aside
 from ai_how.providers.cluster import Cluster
 from ai_how.providers.existing import ExistingProvider, Reach, Together, reach
 from ai_how.providers.local import LocalProvider
@@ -35,7 +34,6 @@ from ai_how.site import check, listeners, ports, tls, unsupported
 from ai_how.site.apply import Actions
 from ai_how.site.execute import Executor
 from ai_how.site.gpus import Gpus, gpus_of
-from ai_how.site.leave import end_replicas, leave
 from ai_how.site.model import Plan, Reporter, Silent
 from ai_how.site.overview import Overview, overview
 from ai_how.site.plan import make
@@ -237,6 +235,9 @@ class Site:
 
     def down(self, reporter: Reporter | None = None) -> None:
         """Stop every process of the site; its data stay. Jobs that can be requeued run again at the next ``up``."""
+        from ai_how.jobs.aside import clear_aside  # not at each start: only an end needs it
+        from ai_how.site.leave import end_replicas
+
         reporter = reporter or Silent()
         if not self.layout.root.exists():
             return
@@ -257,6 +258,8 @@ class Site:
         if not self.layout.root.exists():
             raise NotFound(f"there is no site '{self.file.spec.name}'", where=str(self.layout.root))
         if self.reach:
+            from ai_how.site.leave import leave
+
             # First what is far: without the site's folder nobody would find it again.
             self.provider.destroy("reconciler")
             leave(self.reach, self.layout, reporter or Silent())

@@ -34,6 +34,12 @@ def changes(site: Site) -> Sequence[Change]:
     )
 
 
+def concerned(site: Site) -> bool:
+    """Whether anybody ever wanted a model served here: otherwise `up` has nobody to tell."""
+    told = SiteFolders.of(site.layout.root).serving
+    return bool(site.file.spec.serving.models) or any(told.glob("*.json"))
+
+
 def differences(
     wanted: Sequence[ServedModel], before: Mapping[str, Desired], commanded: Mapping[str, Desired]
 ) -> Iterator[Change]:
