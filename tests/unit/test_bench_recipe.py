@@ -8,7 +8,7 @@ import pytest
 
 from ai_how.bench.interfaces import Place
 from ai_how.bench.prompts import prompt
-from ai_how.bench.targets.openai import OpenAI
+from ai_how.bench.targets import openai
 from ai_how.bench.targets.web import address_of
 from ai_how.errors import SpecError
 from ai_how.run import LocalGate
@@ -80,7 +80,7 @@ def test_addresses(url: str, host: str, port: int) -> None:
 def test_a_request_is_whole_and_carries_the_token() -> None:
     place = Place(LocalGate(), Path(), address_of("http://[::1]:7"), "secret")
     assert "secret" not in repr(place)
-    work = OpenAI().work(parse_bench(GOOD, "r.yaml"), place)
+    work = openai.TARGET.work(parse_bench(GOOD, "r.yaml"), place)
     head, _, body = work.request(3).partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /v1/chat/completions HTTP/1.1"
