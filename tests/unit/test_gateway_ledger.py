@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,10 +170,17 @@ def test_a_worker_that_hangs_on_a_lock_holds_up_nobody(tmp_path: Path) -> None:
     )
     try:
         assert hung.stdout is not None and hung.stdout.readline() == "locked\n"
+        begun = time.monotonic()
         assert ledger.ask(ada) is None
+        waited = time.monotonic() - begun
+        begun = time.monotonic()
+        assert ledger.ask(ada) is None
+        assert time.monotonic() - begun < waited / 2  # the line is known to hang: nobody waits for it twice
     finally:
         os.kill(hung.pid, signal.SIGKILL)
         hung.communicate()
+    assert ledger.ask(ada) is None and ledger.ask(ada) is None
+    assert ledger.ask(ada) is not None  # all five were counted
 
 
 def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:

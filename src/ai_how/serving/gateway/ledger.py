@@ -1,8 +1,9 @@
 """What each token has spent: one file, mapped by every worker of the gateway, that outlives them.
 
 A line of 64 bytes a token that has a limit, found by a hash of what names it. A change of a line happens under a lock
-of that line's bytes alone, which lasts some microseconds. A worker that was stopped in the middle of one holds up
-nobody: the others go on without the lock after a moment, and at worst one request is counted once too few.
+of that line's bytes alone, which lasts some microseconds, or some milliseconds when the holder loses its core. A worker
+that was stopped in the middle of one holds up nobody: the others wait for it once, a moment, and go on without the lock
+until it is free again; at worst a request that two of them count at the same instant is counted once.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ _LINE = struct.Struct("=16sdddqqq")
 _WIDTH = _LINE.size
 _LINES = 16384
 _MAGIC = b"ai-how ledger 1\0"
-# Tries for a lock before going on without it: a line is held for microseconds.
-_PATIENCE = 2000
+# Seconds to wait for a lock before going on without it. A line is held for microseconds, but on a machine with more
+# work than cores its holder may be off its core for some tens of milliseconds.
+_PATIENCE = 0.5
+_BETWEEN_TRIES = 50e-6
 
 Limit = Literal["requests", "tokens", "day", "all"]
 
@@ -114,6 +117,8 @@ class Ledger:
     def __init__(self, path: Path | None, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[str, int] = {}
+        # Lines whose lock was waited for in vain: they are asked for it again, but not waited for.
+        self._hung: set[int] = set()
         self._file = _open(path) if path else None
         size = _LINES * _WIDTH
         self._map = mmap.mmap(self._file if self._file is not None else -1, size)
@@ -201,17 +206,26 @@ class Ledger:
     def _lock(self, place: int) -> bool:
         if self._file is None:
             return False
-        for _ in range(_PATIENCE):
-            try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, _WIDTH, place)
-                return True
-            except OSError:
-                os.sched_yield()
-        return False
+        until = self._clock.monotonic() + (0 if place in self._hung else _PATIENCE)
+        while not _try(self._file, place):
+            if self._clock.monotonic() >= until:
+                self._hung.add(place)
+                return False
+            self._clock.sleep(_BETWEEN_TRIES)
+        self._hung.discard(place)
+        return True
 
     def _unlock(self, place: int) -> None:
         if self._file is not None:
             fcntl.lockf(self._file, fcntl.LOCK_UN, _WIDTH, place)
+
+
+def _try(file: int, place: int) -> bool:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _WIDTH, place)
+    except (BlockingIOError, PermissionError):  # what POSIX allows for a lock that another holds
+        return False
+    return True
 
 
 def _open(path: Path) -> int:
