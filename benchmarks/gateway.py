@@ -410,7 +410,9 @@ async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"cores": sorted(os.sched_getaffinity(0)), "left out": missing(args)}
     async with AsyncExitStack() as stack:
         direct = await stack.enter_async_context(python_backend(folder))
-        ours = await stack.enter_async_context(gateway(folder, direct, 1, limits=args.limits, count=args.replicas))
+        ours = await stack.enter_async_context(
+            gateway(folder, direct, 1, limits=args.limits, count=args.replicas)
+        )
         others = [await stack.enter_async_context(proxy(folder, direct))] if shutil.which("nginx") else []
         if args.litellm:
             others.append(await stack.enter_async_context(litellm(folder, args.litellm, direct)))

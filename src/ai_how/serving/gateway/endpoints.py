@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from pathlib import Path
 from typing import Protocol
 
@@ -56,7 +55,7 @@ class EndpointFolder:
 
         The more there are, the less often is looked: their heartbeats alone change the folder many times a second.
         """
-        now = time.perf_counter()
+        now = self._clock.monotonic()
         if now < (self._soonest if eager else self._next):
             return self._found
         try:
