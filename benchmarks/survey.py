@@ -1,6 +1,6 @@
 """Measures every service of the survey by its shipped recipe, and keeps the figures for the docs.
 
-    python benchmarks/survey.py [--only NAME ...] [--repetitions 3] [--root FOLDER]
+    python benchmarks/survey.py [--only NAME ...] [--repetitions 3] [--root FOLDER] [--file FILE] [--results FOLDER]
 
 It brings up a site of the laptop's template in FOLDER (a new one in /tmp by default), runs the recipes in
 ``examples/bench`` that need no served model one after the other, and destroys the site. With ``--file cluster.yaml``
@@ -36,8 +36,9 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def measure(name: str, site: tuple[str, ...], repetitions: int, folder: Path) -> bool:
+def measure(name: str, site: tuple[str, ...], repetitions: int, folder: Path, results: Path) -> bool:
     """Run one recipe, and keep its figures; whether it could be measured."""
+    began = time.monotonic()
     path = ROOT / "examples" / "bench" / f"{name}.yaml"
     text = path.read_text(encoding="utf-8")
     recipe = folder / path.name
@@ -63,9 +64,9 @@ def measure(name: str, site: tuple[str, ...], repetitions: int, folder: Path) ->
         return False
     shown = f"ai-how bench run examples/bench/{name}.yaml (repetitions: {repetitions})"
     kept = compact(json.loads(done.stdout), shown, time.strftime("%Y-%m-%d"))
-    (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    good = sum(one["ok"] for one in kept["figures"])
-    print(f"{name}: {len(kept['figures'])} figures, {good} of them trusted", flush=True)
+    (results / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    good, took = sum(one["ok"] for one in kept["figures"]), time.monotonic() - began
+    print(f"{name}: {len(kept['figures'])} figures, {good} of them trusted, {took:.0f} s", flush=True)
     return True
 
 
@@ -82,11 +83,12 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--root", type=Path)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     names = [
         offer.recipe for offer in OFFERS if offer.recipe and (not asked.only or offer.recipe in asked.only)
     ]
-    RESULTS.mkdir(exist_ok=True)
+    asked.results.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="aih-survey-", dir="/tmp"))
     folder.chmod(0o711)  # as root, PostgreSQL's own account must pass through
     file, root = asked.file or folder / "cluster.yaml", asked.root or folder / "site"
@@ -99,7 +101,7 @@ def main() -> int:
                 print(done.stderr, file=sys.stderr)
                 return 1
             names = [name for name in names if not asks_a_model(name)]
-        outcomes = [measure(name, site, asked.repetitions, folder) for name in names]
+        outcomes = [measure(name, site, asked.repetitions, folder, asked.results) for name in names]
     finally:
         if not asked.file:
             command("destroy", "--yes", *site)

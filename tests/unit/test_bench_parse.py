@@ -104,12 +104,18 @@ def chat(*events: bytes, status: int = 200) -> ChatExchange:
 TEXT = b'{"choices": [{"delta": {"content": "hi"}}]}'
 ROLE = b'{"choices": [{"delta": {"role": "assistant", "content": ""}}]}'
 USAGE = b'{"choices": [], "usage": {"completion_tokens": 6}}'
+CACHED = (
+    b'{"choices": [], "usage": {"completion_tokens": 6, "prompt_tokens": 9, '
+    b'"prompt_tokens_details": {"cached_tokens": 4}}}'
+)
 
 
 def test_a_chat_is_timed_by_what_brings_text() -> None:
     one = chat(ROLE, TEXT, TEXT, TEXT, USAGE, b"[DONE]")
     assert one.good and (one.first, one.last, one.done) == (3.0, 5.0, 9.0)
-    assert one.events == 3 and one.tokens == 6 and one.gaps == [1.0, 1.0]
+    assert one.events == 3 and one.tokens == 6 and one.gaps == [1.0, 1.0] and one.cached_tokens is None
+    known = chat(TEXT, CACHED, b"[DONE]")
+    assert (known.asked_tokens, known.cached_tokens) == (9, 4)
 
 
 @pytest.mark.parametrize(("events", "error"), [

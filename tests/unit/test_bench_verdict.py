@@ -196,6 +196,16 @@ def test_two_counts_of_tokens_that_disagree_fail_what_counts_tokens() -> None:
     assert reasons_of_figure("latency", 0.5, 100, [off]) == ()
 
 
+def test_tokens_that_nobody_could_count_again_fail_nothing_and_are_told() -> None:
+    notes = {"tokens_not_counted": "no answer can be counted again", "tokens_no_text": "2 of 2 answers"}
+    unsure = run().model_copy(update={"tokens_known": 1.0, "notes": notes})
+    found = {check.name: check for check in checks(recipe(), unsure)}["tokens"]
+    assert found.told == (
+        "told for 100% of the answers; they were not counted again: no answer can be counted again; 2 of 2 answers"
+    )
+    assert not found.reason and reasons_of_figure("tokens", None, 100, [unsure]) == ()
+
+
 def test_every_check_is_told_whether_it_passed_or_not() -> None:
     found = {check.name: check for check in checks(recipe(), run())}
     assert found["headroom"].told == "100.0 times the load" and not found["headroom"].reason

@@ -52,7 +52,8 @@ class Exchange:
 class ChatExchange(Exchange):
     """A streamed chat completion. ``first`` and ``last`` are the first and the last event that brought text.
 
-    ``tokens`` is what the server says that it used, ``asked_tokens`` what it says that the prompt had.
+    ``tokens`` is what the server says that it used, ``asked_tokens`` what it says that the prompt had, and
+    ``cached_tokens`` how many of those it says that it knew from before.
     Events are counted too, and are not taken for tokens: a server may
     send several tokens in one.
     """
@@ -61,6 +62,7 @@ class ChatExchange(Exchange):
     events: int = 0
     tokens: int | None = None
     asked_tokens: int | None = None
+    cached_tokens: int | None = None
     text: list[str] = field(default_factory=list)
     finish: str = ""
     engine: dict[str, float] | None = None
@@ -96,6 +98,7 @@ class ChatExchange(Exchange):
         if usage := facts.get("usage"):
             self.tokens = int(usage["completion_tokens"])
             self.asked_tokens = int(usage.get("prompt_tokens") or 0) or None
+            self.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
         if timings := facts.get("timings"):
             self.engine = timings
         for choice in facts.get("choices") or ():

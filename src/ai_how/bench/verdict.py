@@ -147,6 +147,10 @@ def _of_tokens(run: RunRecord) -> Check:
     told = f"told for {run.tokens_known:.0%} of the answers"
     if run.tokens_agree is not None:
         told += f"; the tokenizer counts {run.tokens_agree:.1%} of them"
+    elif why := run.notes.get("tokens_not_counted"):
+        told += f"; they were not counted again: {why}"
+    if left := run.notes.get("tokens_no_text"):
+        told += f"; {left}"
     return Check("tokens", told)
 
 

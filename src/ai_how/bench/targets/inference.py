@@ -27,6 +27,8 @@ from ai_how.spec.bench import BenchRecipe, Prompts
 
 #: Answers whose tokens are counted again: enough to tell, few enough not to load the server long.
 _COUNTED = 64
+#: What a server writes for bytes that are no text: several tokens may stand behind one of these, or a part of one.
+_NO_TEXT = "\ufffd"
 #: The runtime environment that has Hugging Face's tokenizers.
 _TOKENIZERS = "oumi"
 
@@ -44,7 +46,7 @@ class Told(Around):
         notes: dict[str, Any] = {}
         agree = None
         try:
-            agree = self._agreement(good, prompts)
+            agree = self._agreement(good, prompts, notes)
             if agree is not None:
                 notes["tokens_counted_by"] = prompts.tokenizer
         except AiHowError as error:
@@ -56,15 +58,36 @@ class Told(Around):
             total = sum(asked) + sum(one.tokens or 0 for one in good)
             values["total_tokens"] = Value(value=total / max(seconds, 1e-9), unit="tokens/s")
             notes["asked_tokens_mean"] = fmean(asked)
-        return replace(found, values=values, histograms=histograms, notes=notes, tokens_agree=agree)
+        return replace(
+            found,
+            values=values,
+            histograms=histograms,
+            notes=notes,
+            tokens_agree=agree,
+            cache=known_before(good),
+        )
 
-    def _agreement(self, good: Sequence[ChatExchange], prompts: Prompts) -> float | None:
-        """The tokenizer's count over the server's. None where there is nothing to count."""
+    def _agreement(
+        self, good: Sequence[ChatExchange], prompts: Prompts, notes: dict[str, Any]
+    ) -> float | None:
+        """The tokenizer's count over the server's. None where there is nothing to count.
+
+        Raises :class:`CouldNotTell` where no answer is text throughout: what a model said in bytes that are no UTF-8
+        came as something else, and is not what it said any more.
+        """
         # Texts stay in the process that read them: of a load of several processes there are none here.
-        some = [one for one in good if one.tokens and one.text][:: max(1, len(good) // _COUNTED)]
-        if prompts.tokenizer == "none" or not some:
+        told = [(one, "".join(one.text)) for one in good if one.tokens and one.text]
+        if prompts.tokenizer == "none" or not told:
             return None
-        texts = ["".join(one.text) for one in some]
+        whole = [(one, text) for one, text in told if _NO_TEXT not in text]
+        if len(whole) < len(told):
+            notes["tokens_no_text"] = (
+                f"{len(told) - len(whole)} of {len(told)} answers hold bytes that are no text"
+            )
+        if not whole:
+            raise CouldNotTell("no answer can be counted again", cause="each holds bytes that are no text")
+        whole = whole[:: max(1, len(whole) // _COUNTED)]
+        some, texts = [one for one, _ in whole], [text for _, text in whole]
         if prompts.tokenizer == "server":
             counts = self._by_server(texts)
         else:
@@ -102,6 +125,19 @@ def by_tokenizer(texts: Sequence[str], path: Path, place: Place) -> list[int]:
         return [int(one) for one in json.loads(said)]
     except (ValueError, TypeError) as error:
         raise CouldNotTell("the tokenizer's counts are none", detail=said[-300:]) from error
+
+
+def known_before(good: Sequence[ChatExchange]) -> str | None:
+    """How much of the prompts the engine says that its prefix cache knew; None where it does not say. Pure."""
+    pairs = [
+        (one.cached_tokens, one.asked_tokens)
+        for one in good
+        if one.cached_tokens is not None and one.asked_tokens
+    ]
+    if not pairs:
+        return None
+    share = sum(cached for cached, _ in pairs) / sum(asked for _, asked in pairs)
+    return f"{share:.0%} of the prompt tokens were known to the engine's prefix cache"
 
 
 def of_engine(good: Sequence[ChatExchange]) -> tuple[dict[str, Value], dict[str, Any]]:
