@@ -79,6 +79,24 @@ def test_slurm_conf_with_qos_and_preemption() -> None:
     same("slurm-qos.conf", render.slurm_conf(cluster(setting(text))))
 
 
+def test_slurm_conf_with_partitions_that_preempt() -> None:
+    text = laptop().replace(
+        "      max_job_time:",
+        "      preemption: {type: partition, mode: cancel, send_user_signal: true}\n      max_job_time:",
+    ).replace(
+        "{name: debug, nodes: 2,",
+        "{name: first, priority: 10, preempt_mode: off}\n"
+        "        - {name: second, priority: 5, preempt_mode: requeue, grace_time: 90s}\n"
+        "        - {name: debug, grace_time: 2m, nodes: 2,",
+    )  # fmt: skip
+    config = cluster(setting(text))
+    same("slurm-preemption.conf", render.slurm_conf(config))
+    newer = render.slurm_conf(replace(config, version=(24, 11)))
+    assert [line for line in newer.splitlines() if line not in render.slurm_conf(config).splitlines()] == [
+        "PreemptParameters=send_user_signal"
+    ]
+
+
 def test_the_workstations_slices_in_gres_conf() -> None:
     spec = parse(template("workstation")).spec
     config = cluster(replace(setting(template("workstation")), gpus=allocate(spec)))

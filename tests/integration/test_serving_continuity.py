@@ -1,4 +1,4 @@
-"""A model stays served under steady load: time limit, drained node, upgrade, killed replica, sleep and wake."""
+"""A model stays served under steady load: time limit, drained node, upgrade, preemption, kill, sleep and wake."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ from tiny_gguf import write_tiny_gguf
 
 SERVED = ("--name", "steady", "--context", "128", "--slots", "4")
 BURST = 200
+#: Jobs of one partition make room for those of another, within so long; those who asked for a signal get it.
+PREEMPTING = (
+    "        - {name: urgent, priority: 10}\n"
+    "        - {name: spare, grace_time: 3m}\n"
+    "      preemption: {type: partition, mode: cancel, send_user_signal: true}\n"
+)
 
 
 class Watch:
@@ -152,6 +158,40 @@ def test_many_requests_wake_a_sleeping_model_once(up: LiveSite) -> None:
     assert len([job for job in served if job > woken]) == 1
     up.run("stop", "steady")
     until(lambda: watch.replicas() == [], "no replica is left")
+
+
+def test_a_replica_that_slurm_preempts_is_replaced_before_it_ends(up: LiveSite) -> None:
+    watch = Watch(up)
+    model = str(write_tiny_gguf(up.folder / "first.gguf"))
+    before, after = up.file.read_text().split("      default_partition:")
+    up.file.write_text(f"{before}{PREEMPTING}      default_partition:{after}")
+    up.run("up")
+    urgent = 0
+    try:
+        asked = ("--replicas", "2", "--cpus", "2", "--time", "20", "--partition", "spare")
+        up.run("serve", model, *SERVED, *asked)
+        until(lambda: len(watch.ready()) == 2, "both replicas")
+        base_url = f"http://127.0.0.1:{up.ports['gateway']}/v1"
+        token = up.shell("printenv", "OPENAI_API_KEY").strip()
+        with Steady(base_url, token, "steady", workers=3) as load:
+            until(lambda: load.answered > 5, "answers")
+            job, one = next(iter(watch.ready().items()))
+            words = ("--partition=urgent", f"--nodelist={one['node']}", "--mem=100M", "--time=5")
+            urgent = up.sbatch(*words, "--wrap=sleep 200")
+            watch.replaced({job}, timeout=120)
+            ended = load.answered
+            until(lambda: load.answered > ended + 5, "answers of those that are left")
+        assert load.failures == []
+        assert one["node"] not in {other["node"] for other in watch.ready().values()}
+        assert up.wait_for_job(urgent, "RUNNING")["NodeList"] == one["node"]
+        log = up.root / "log" / "jobs" / f"serve-steady-{job}.log"
+        assert "told that its end is near" in log.read_text()
+    finally:
+        if urgent:
+            up.shell("scancel", str(urgent))
+        up.run("stop", "steady", "--now")
+        up.write()
+        up.run("up")
 
 
 def test_the_file_says_what_is_served(up: LiveSite) -> None:

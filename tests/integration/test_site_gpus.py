@@ -118,7 +118,7 @@ def test_qos_and_accounts_of_the_file_hold_in_slurm(workstation: LiveSite) -> No
         "      default_partition: gpu\n",
         "      default_partition: gpu\n"
         "      qos:\n"
-        "        - {name: low}\n"
+        "        - {name: low, grace_time: 2s}\n"
         "        - {name: high, priority: 100, max_gpus_per_user: 1, preempt: [low]}\n"
         "      accounts:\n"
         "        - {name: optics, parent: physics}\n"
@@ -127,6 +127,8 @@ def test_qos_and_accounts_of_the_file_hold_in_slurm(workstation: LiveSite) -> No
     )
     workstation.up()
     assert workstation.plan() == []
+    said = workstation.shell("sacctmgr", "--parsable2", "--noheader", "show", "qos", "format=name,gracetime")
+    assert "low|00:00:02" in said.splitlines() and "high|00:00:00" in said.splitlines()
     low = workstation.sbatch("--qos=low", "--nodes=4", "--exclusive", "--requeue", *SMALL, "--wrap=sleep 200")
     workstation.wait_for_job(low, "RUNNING")
     high = workstation.sbatch("--qos=high", "--account=physics", SLICE, *SMALL, "--wrap=sleep 100")

@@ -44,11 +44,15 @@ def test_qos_come_before_who_may_use_them_and_parents_before_their_children() ->
 
 def test_a_limit_that_is_not_asked_for_is_taken_away_but_preemption_is_never_emptied() -> None:
     config = SlurmConfig(
-        qos=(Qos(name="low"), Qos(name="high", priority=9, max_gpus_per_user=0, preempt=("low",)))
+        qos=(
+            Qos(name="low"),
+            Qos(name="high", priority=9, max_gpus_per_user=0, preempt=("low",), grace_time="2m"),
+        )
     )
     low, high = (" ".join(words) for words in limits(config))
-    assert low == ("modify qos low set Priority=0 MaxWall=-1 MaxJobsPerUser=-1 MaxTRESPerUser=gres/gpu=-1")
-    assert "MaxTRESPerUser=gres/gpu=0" in high and high.endswith("Preempt=low")
+    nothing = "Priority=0 MaxWall=-1 MaxJobsPerUser=-1 MaxTRESPerUser=gres/gpu=-1 GraceTime=0"
+    assert low == f"modify qos low set {nothing}"
+    assert "MaxTRESPerUser=gres/gpu=0" in high and high.endswith("GraceTime=120 Preempt=low")
 
 
 def test_accounts_in_a_circle_are_a_mistake_of_the_caller() -> None:

@@ -11,6 +11,7 @@ from ai_how.gpu.demand import cloud_gpu_nodes
 from ai_how.gpu.render import simulated_type
 from ai_how.slurm.model import Partition
 from ai_how.spec.model import SiteSpec
+from ai_how.spec.serving import seconds
 
 #: The partition of the cloud side's GPU nodes. Without Kubernetes, what serves models there are Slurm jobs, too.
 CLOUD = "cloud"
@@ -66,6 +67,8 @@ def partitions_of(spec: SiteSpec) -> Iterator[Partition]:
             default=partition.name == hpc.default_partition,
             priority=partition.priority,
             qos=partition.qos,
+            preempt_mode=partition.preempt_mode.upper() if partition.preempt_mode else None,
+            grace_time=int(seconds(partition.grace_time)) if partition.grace_time else None,
         )
     if cloud := cloud_gpu_nodes(spec):
         yield Partition(CLOUD, cloud, slurm.max_job_time, slurm.default_job_time)

@@ -64,7 +64,7 @@ def _preemption(slurm: SlurmConfig) -> Preemption | None:
     if wish.type == "none":
         return None
     mode = {"requeue": "REQUEUE", "suspend": "SUSPEND,GANG", "cancel": "CANCEL"}[wish.mode]
-    return Preemption({"partition": "partition_prio", "qos": "qos"}[wish.type], mode)
+    return Preemption({"partition": "partition_prio", "qos": "qos"}[wish.type], mode, wish.send_user_signal)
 
 
 def client_env(setting: Setting) -> Mapping[str, str]:

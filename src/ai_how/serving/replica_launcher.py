@@ -259,7 +259,7 @@ def pause(seconds: float, replica: Replica, child: Child) -> None:
         if heard and heard.si_signo in TOLD_TO_END:
             raise AskedToEnd
         if heard and heard.si_signo == signal.SIGUSR1 and not replica.leaving:
-            say("told that the time limit is near")
+            say("told that its end is near")
             replica.leaving = True
             if replica.started:
                 publish(replica)

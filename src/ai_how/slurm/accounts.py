@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ai_how.spec.model import Account, Qos, SlurmConfig
+from ai_how.spec.serving import seconds
 
 #: The account of whoever brought the site up; it may use every QOS.
 SITE = "site"
@@ -50,6 +51,7 @@ def _limits(qos: Qos) -> Iterator[str]:
     yield f"MaxJobsPerUser={qos.max_jobs_per_user or NO_LIMIT}"
     gpus = NO_LIMIT if qos.max_gpus_per_user is None else qos.max_gpus_per_user
     yield f"MaxTRESPerUser=gres/gpu={gpus}"
+    yield f"GraceTime={int(seconds(qos.grace_time)) if qos.grace_time else 0}"
     # Emptied by name, slurmdbd 22.05 takes every later preemption for a circle: what is not asked is not said.
     if qos.preempt:
         yield f"Preempt={','.join(qos.preempt)}"

@@ -32,7 +32,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Partition:
-    """``max_time`` and ``default_time`` in Slurm's own notation; ``priority`` is its PriorityTier."""
+    """``max_time`` and ``default_time`` in Slurm's own notation; ``priority`` is its PriorityTier.
+
+    ``preempt_mode`` is Slurm's word; ``grace_time`` in seconds.
+    """
 
     name: str
     nodes: tuple[str, ...]
@@ -41,14 +44,17 @@ class Partition:
     default: bool = False
     priority: int | None = None
     qos: str | None = None
+    preempt_mode: str | None = None
+    grace_time: int | None = None
 
 
 @dataclass(frozen=True)
 class Preemption:
-    """Slurm's PreemptType and PreemptMode."""
+    """Slurm's PreemptType and PreemptMode, and whether a job gets its own signal when it is to make room."""
 
     type: str
     mode: str
+    send_user_signal: bool = False
 
 
 @dataclass(frozen=True)

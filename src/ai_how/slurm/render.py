@@ -167,6 +167,11 @@ def _priorities(config: ClusterConfig) -> Iterable[str]:
     if config.preemption:
         yield f"PreemptType=preempt/{config.preemption.type}"
         yield f"PreemptMode={config.preemption.mode}"
+        if config.preemption.send_user_signal:
+            # Slurm's manual has it under another name since.
+            newer = config.version >= (24, 11)
+            old, new = "SlurmctldParameters=preempt_send_user_signal", "PreemptParameters=send_user_signal"
+            yield new if newer else old
 
 
 def _nodes(config: ClusterConfig) -> Iterable[str]:
@@ -196,4 +201,6 @@ def _partitions(config: ClusterConfig) -> Iterable[str]:
 
 def _standing(partition: Partition) -> str:
     tier = "" if partition.priority is None else f" PriorityTier={partition.priority}"
-    return tier + (f" QOS={partition.qos}" if partition.qos else "")
+    mode = f" PreemptMode={partition.preempt_mode}" if partition.preempt_mode else ""
+    grace = f" GraceTime={partition.grace_time}" if partition.grace_time else ""
+    return tier + mode + grace + (f" QOS={partition.qos}" if partition.qos else "")

@@ -10,6 +10,8 @@ from ai_how.spec.message import did_you_mean
 from ai_how.spec.model import SiteSpec
 
 _SLURM: Path = ("clusters", "hpc", "slurm_config")
+#: What becomes of jobs that need no grace, by the mode.
+_NO_END = {"suspend": "are suspended", "off": "never make room"}
 
 
 def qos(spec: SiteSpec) -> Iterator[Found]:
@@ -116,6 +118,7 @@ def preemption(spec: SiteSpec) -> Iterator[Found]:
             "preemption is by partition, and every partition has the same priority",
             "Give the one that goes first a higher `priority`.",
         )
+    yield from _grace(spec)
     if kind != "qos":
         for index, one in enumerate(slurm.qos):
             if one.preempt:
@@ -123,6 +126,36 @@ def preemption(spec: SiteSpec) -> Iterator[Found]:
                     (*_SLURM, "qos", index, "preempt"),
                     f"QOS '{one.name}' preempts others, and preemption is not by QOS",
                     "Write `preemption: {type: qos}`.",
+                )
+                return
+
+
+def _grace(spec: SiteSpec) -> Iterator[Found]:
+    """Slurm reads a partition's mode and grace time where partitions preempt, a QOS' grace time where QOS do."""
+    slurm = spec.clusters.hpc.slurm_config
+    for key, word, name in (
+        ("partitions", "partition", "preempt_mode"),
+        ("partitions", "partition", "grace_time"),
+        ("qos", "QOS", "grace_time"),
+    ):
+        kind = word.lower()
+        for index, one in enumerate(getattr(slurm, key)):
+            if getattr(one, name) is None:
+                continue
+            path = (*_SLURM, key, index, name)
+            if slurm.preemption.type != kind:
+                yield (
+                    path,
+                    f"{word} '{one.name}' has a {name}, and preemption is not by {word}",
+                    f"Write `preemption: {{type: {kind}}}`, or remove it.",
+                )
+                return
+            mode = getattr(one, "preempt_mode", None) or slurm.preemption.mode
+            if name == "grace_time" and mode in _NO_END:
+                yield (
+                    path,
+                    f"{word} '{one.name}' has a grace_time, and its jobs {_NO_END[mode]}",
+                    "Grace is for jobs that end: write another mode, or remove it.",
                 )
                 return
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from ai_how.spec.nodes import Controller, NodeGroup
 from ai_how.spec.provider import Existing, Libvirt, Provider
-from ai_how.spec.values import Frozen, Name, Shape, Time
+from ai_how.spec.values import Duration, Frozen, Name, Shape, Time
 
 #: Slurm's names of partitions, QOS, accounts and users.
 SlurmName = Annotated[
@@ -20,6 +20,17 @@ AccountName = Annotated[
     Shape(r"[a-z][a-z0-9_.-]*", "account or user: a small letter first, then digits, '_', '.' and '-' too"),
 ]
 Priority = Annotated[int, Field(ge=0, le=65533)]
+
+
+def _off(value: Any) -> Any:
+    # YAML 1.1 reads off without quotes as false.
+    return "off" if value is False else value
+
+
+PartitionMode = Annotated[
+    Literal["off", "requeue", "cancel"],
+    BeforeValidator(_off, json_schema_input_type=Literal["off", "requeue", "cancel", False]),
+]
 
 
 class Storage(Frozen):
@@ -50,6 +61,14 @@ class Partition(Frozen):
     priority: Priority | None = Field(
         None, description="Jobs of a partition with more priority start first (PriorityTier)."
     )
+    preempt_mode: PartitionMode | None = Field(
+        None,
+        description="What happens to its jobs that are to make room; off: they never are. Else preemption.mode.",
+    )
+    grace_time: Duration | None = Field(
+        None,
+        description="How long its jobs go on when they are to make room (GraceTime); not at all when left out.",
+    )
 
 
 def _partition(value: Any) -> Any:
@@ -67,6 +86,10 @@ class Qos(Frozen):
         None, description="How many GPUs the running jobs of one user may hold."
     )
     preempt: tuple[SlurmName, ...] = Field((), description="QOS whose jobs make room for its own.")
+    grace_time: Duration | None = Field(
+        None,
+        description="How long its jobs go on when they are to make room (GraceTime); not at all when left out.",
+    )
 
 
 class Account(Frozen):
@@ -93,6 +116,10 @@ class Preemption(Frozen):
     )
     mode: Literal["requeue", "suspend", "cancel"] = Field(
         "requeue", description="What happens to a job that makes room."
+    )
+    send_user_signal: bool = Field(
+        False,
+        description="Whether a job gets the signal that it asked for (sbatch --signal) when it is chosen to make room.",
     )
 
 

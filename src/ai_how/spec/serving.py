@@ -9,11 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from ai_how.spec.hpc import AccountName, SlurmName
 from ai_how.spec.runtime import ServingRuntime
-from ai_how.spec.values import Frozen, Shape, Time
+from ai_how.spec.values import Duration, Frozen, Shape, Time
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-#: A number and a unit: 90s, 15m, 2h, 1d.
-Duration = Annotated[str, Shape(r"[1-9]\d{0,6}[smhd]", "duration, such as 90s, 15m or 2h")]
 #: What may name a model that is served; the gateway asks for the same.
 ServedName = Annotated[
     str,

@@ -122,6 +122,8 @@ def bounds(text: str) -> tuple[int, int]:
 
 Name = Annotated[str, AfterValidator(_name)]
 Time = Annotated[str, BeforeValidator(_quoted_time, json_schema_input_type=str | int), AfterValidator(_time)]
+#: A number and a unit: 90s, 15m, 2h, 1d.
+Duration = Annotated[str, Shape(r"[1-9]\d{0,6}[smhd]", "duration, such as 90s, 15m or 2h")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Address = Annotated[str, AfterValidator(_address)]
 Subnet = Annotated[str, AfterValidator(_subnet)]
