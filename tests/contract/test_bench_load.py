@@ -135,7 +135,18 @@ def test_rubbish_closing_and_silence_are_told_apart() -> None:
 
     assert uvloop.run(against(rubbish, brief, 20, 0.2)) == ["no HTTP"]
     assert uvloop.run(against(closes, brief, 20, 0.2)) == ["closed by the target"]
+
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(2 * b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async def more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHT")
+
     assert uvloop.run(against(silent, brief, 20, 0.2)) == ["timed out"]
+    assert uvloop.run(against(twice, brief, 20, 0.2)) == ["no HTTP"], "whose would the second answer be?"
+    assert uvloop.run(against(more, brief, 20, 0.2)) == ["no HTTP"]
 
 
 def test_a_request_that_met_a_closing_connection_is_sent_once_more() -> None:

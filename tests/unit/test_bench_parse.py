@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from ai_how.bench.exchange import ChatExchange, Exchange
+from ai_how.bench.exchange import ChatExchange, Exchange, OllamaExchange, VectorExchange
 from ai_how.bench.parse import EventParser, ResponseParser, Rubbish
 from ai_how.bench.targets.web import address_of
 from ai_how.errors import UsageError
@@ -75,6 +77,10 @@ def test_whether_a_connection_stays(head: bytes, stays: bool) -> None:
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n",
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nabc",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0x1\r\na\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1_0\r\na\r\n",
+    b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n",
+    b"HTTP/1.1 " + b"9" * 5000 + b" OK\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000,
 ])  # fmt: skip
 def test_rubbish_is_no_answer(rubbish: bytes) -> None:
@@ -124,11 +130,58 @@ def test_a_chat_is_timed_by_what_brings_text() -> None:
     ((TEXT, b"{rubbish", b"[DONE]"), "rubbish in the stream"),
     ((TEXT, b"[1]", b"[DONE]"), "rubbish in the stream"),
     ((TEXT, b'{"choices": 5}', b"[DONE]"), "rubbish in the stream"),
+    ((TEXT, b'{"usage": {"tokens": 5}}', b"[DONE]"), "rubbish in the stream"),
+    ((TEXT, b'{"usage": {"completion_tokens": Infinity}}', b"[DONE]"), "rubbish in the stream"),
+    ((TEXT, b'{"usage": {"completion_tokens": -5}}', b"[DONE]"), "rubbish in the stream"),
+    ((TEXT, b'{"usage": {"completion_tokens": 1e3}}', b"[DONE]"), "rubbish in the stream"),
+    ((TEXT, b'{"timings": [1, 2]}', b"[DONE]"), "rubbish in the stream"),
+    ((TEXT, b"[" * 100_000, b"[DONE]"), "rubbish in the stream"),
+    ((TEXT, b'{"choices": [{"delta": {"content": 5}}]}', b"[DONE]"), "rubbish in the stream"),
     ((TEXT, b'{"error": {"message": "no"}}', b"[DONE]"), "error in the stream"),
 ])  # fmt: skip
 def test_an_engine_that_returns_rubbish_has_failed(events: tuple[bytes, ...], error: str) -> None:
     one = chat(*events)
     assert not one.good and one.error == error
+
+
+@pytest.mark.parametrize("kind", [ChatExchange, OllamaExchange, VectorExchange])
+def test_no_answer_whatever_it_says_is_more_than_a_failure(kind: type[Exchange]) -> None:
+    """An engine may say anything at all: some thousands of answers, made of what a good one is made of."""
+    chance = random.Random(5)
+    values = (
+        "null",
+        "true",
+        "-1",
+        "1e999",
+        "NaN",
+        '"x"',
+        "[]",
+        "[1]",
+        "{}",
+        '{"a": 1}',
+        "[" * 5000,
+        "1" * 5000,
+    )
+    keys = (
+        "choices", "delta", "content", "usage", "completion_tokens", "timings", "message", "done", "eval_count",
+        "eval_duration", "prompt_eval_count", "done_reason", "finish_reason", "error", "data", "embedding",
+    )  # fmt: skip
+
+    def thing(depth: int) -> str:
+        if depth == 0 or chance.random() < 0.3:
+            return chance.choice(values)
+        inner = ", ".join(
+            f'"{chance.choice(keys)}": {thing(depth - 1)}' for _ in range(chance.randrange(1, 4))
+        )
+        return f"[{{{inner}}}]" if chance.random() < 0.3 else f"{{{inner}}}"
+
+    for _ in range(2000):
+        one = kind(due=1.0, woke=1.0, sent=1.0, status=200)
+        for _ in range(3):
+            one.body(f"{'data: ' if kind is ChatExchange else ''}{thing(4)}\n\n".encode(), 2.0)
+        one.end(3.0)
+        tokens = getattr(one, "tokens", None)
+        assert tokens is None or (isinstance(tokens, int) and tokens >= 0)
 
 
 def test_a_refusal_is_a_failure_by_its_status() -> None:

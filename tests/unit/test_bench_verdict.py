@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ai_how.bench.compare import compared
-from ai_how.bench.exchange import Exchange
+from ai_how.bench.exchange import ChatExchange, Exchange
 from ai_how.bench.figures import figures, keeps, record
 from ai_how.bench.histogram import Histogram
 from ai_how.bench.interfaces import Measured
@@ -178,6 +178,26 @@ def test_a_clock_that_goes_back_is_a_failed_request_and_no_latency() -> None:
     made = record(recipe(), 1, 0.0, taken(found))
     assert made.errors == {"the clock went back": 30} and made.good == 1970
     assert any("1.5% of the requests failed" in reason for reason in reasons(made))
+
+
+@pytest.mark.parametrize("which", ["woke", "sent", "first", "done"])
+def test_a_clock_that_goes_back_anywhere_is_no_more_than_a_failed_request(which: str) -> None:
+    found = exchanges(1)
+    for one in found[:30]:
+        setattr(one, which, one.due - 0.5)
+    made = record(recipe(), 1, 0.0, taken(found))
+    assert made.errors == {"the clock went back": 30} and made.sent == 2000
+    lag = made.histogram("lag")
+    assert len(lag) == 1970 and lag.high < 1e9
+
+
+def test_a_clock_that_goes_back_within_a_stream_is_a_failed_request() -> None:
+    found = [ChatExchange(one.due, one.woke, one.sent, one.first, one.done, 200, last=one.done, events=3, gaps=[0.001])
+             for one in exchanges(1)]  # fmt: skip
+    found[7].gaps = [0.3, -0.2]
+    found[8].last = found[8].done + 1
+    made = record(recipe(), 1, 0.0, taken(list(found)))
+    assert made.errors == {"the clock went back": 2} and made.good == 1998
 
 
 def test_a_machine_that_changed_between_runs_is_told() -> None:

@@ -91,7 +91,7 @@ def refuse_beyond(recipe: BenchRecipe, ceiling: float) -> None:
 
 
 def _lag(taken: Taken) -> Histogram:
-    return Histogram(round((one.woke - one.due) * 1e9) for one in taken.exchanges)
+    return Histogram(max(0, round((one.woke - one.due) * 1e9)) for one in taken.exchanges)
 
 
 def _floor(taken: Taken) -> float:

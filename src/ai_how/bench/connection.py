@@ -23,7 +23,7 @@ _OTHER_FILES = 64
 class Connection(asyncio.Protocol):
     """One connection with at most one request under way."""
 
-    __slots__ = ("_parser", "_pool", "_request", "_stays", "_transport", "_untouched", "exchange")
+    __slots__ = ("_parser", "_pool", "_request", "_stays", "_transport", "_untouched", "_whole", "exchange")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -31,6 +31,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._stays = True
         self._untouched = False
+        self._whole = False
         self._request = b""
         self.exchange: Exchange | None = None
 
@@ -56,9 +57,15 @@ class Connection(asyncio.Protocol):
             if self.exchange is None:
                 raise Rubbish("an answer that nobody asked for")
             self._parser.feed(data)
+            if self._whole and not self._parser.between:
+                raise Rubbish("more than the answer")
         except Rubbish:
+            self._whole = False
             self._fail("no HTTP")
             self.abort()
+            return
+        if self._whole:
+            self._over()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -68,11 +75,15 @@ class Connection(asyncio.Protocol):
             self._pool.lost(self)
             self._pool.again(exchange, self._request)
             return
-        if exchange is not None and not (error is None and self._parser.closed()):
+        if exchange is not None and error is None and self._parser.closed():
+            self._over()
+        elif exchange is not None:
             self._fail("closed by the target")
         self._pool.lost(self)
 
     def on_head(self, status: int, stays: bool) -> None:
+        if self._whole:
+            raise Rubbish("a second answer to one request")
         self._stays = stays
         if self.exchange is not None:
             self.exchange.status = status
@@ -82,7 +93,11 @@ class Connection(asyncio.Protocol):
             self.exchange.body(data, time.monotonic())
 
     def on_end(self) -> None:
-        exchange, self.exchange = self.exchange, None
+        self._whole = True
+
+    def _over(self) -> None:
+        """The answer is whole, and nothing came behind it."""
+        exchange, self.exchange, self._whole = self.exchange, None, False
         if exchange is None:
             return
         exchange.end(time.monotonic())

@@ -9,8 +9,12 @@ from typing import Any
 
 from ai_how.bench.parse import EventParser, Rubbish
 
+#: What reading an answer raises that is not what it should be: JSON of another shape, numbers that are none.
+_NOT_READ = (ValueError, AttributeError, TypeError, LookupError, ArithmeticError, RecursionError)
 #: Gaps between events that one answer keeps; longer answers are measured by their first ones.
 _GAPS = 4096
+#: Tokens that one answer may honestly claim.
+_MOST_TOKENS = 100_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +80,7 @@ class ChatExchange(Exchange):
         try:
             for event in self.parser.feed(data):
                 self._event(event, now)
-        except (Rubbish, ValueError, AttributeError, TypeError):
+        except _NOT_READ:
             self.error = "rubbish in the stream"
 
     def end(self, now: float) -> None:
@@ -96,21 +100,26 @@ class ChatExchange(Exchange):
         if facts.get("error"):
             self.error = "error in the stream"
         if usage := facts.get("usage"):
-            self.tokens = int(usage["completion_tokens"])
-            self.asked_tokens = int(usage.get("prompt_tokens") or 0) or None
-            self.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+            self.tokens = _count(usage["completion_tokens"])
+            self.asked_tokens = _count(usage.get("prompt_tokens") or 0) or None
+            known = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+            self.cached_tokens = None if known is None else _count(known)
         if timings := facts.get("timings"):
-            self.engine = timings
+            self.engine = {
+                name: float(time) for name, time in timings.items() if isinstance(time, int | float)
+            }
         for choice in facts.get("choices") or ():
             delta = choice.get("delta") or {}
             if text := delta.get("content") or delta.get("reasoning_content"):
-                self.text.append(text)
-                self._text(now)
+                self._text(text, now)
             if choice.get("finish_reason"):
                 self.ended = True
-                self.finish = choice["finish_reason"]
+                self.finish = str(choice["finish_reason"])
 
-    def _text(self, now: float) -> None:
+    def _text(self, text: str, now: float) -> None:
+        if not isinstance(text, str):
+            raise Rubbish(f"no text: {text!r:.40}")
+        self.text.append(text)
         self.events += 1
         if not self.first:
             self.first = now
@@ -132,7 +141,7 @@ class OllamaExchange(ChatExchange):
         try:
             for line in filter(None, lines):
                 self._line(json.loads(line), now)
-        except (ValueError, AttributeError, TypeError):
+        except _NOT_READ:
             self.error = "rubbish in the stream"
 
     def _line(self, facts: dict[str, Any], now: float) -> None:
@@ -141,16 +150,22 @@ class OllamaExchange(ChatExchange):
             return
         message = facts.get("message") or {}
         if text := message.get("content") or message.get("thinking"):
-            self.text.append(text)
-            self._text(now)
+            self._text(text, now)
         if facts.get("done"):
             self.ended = True
-            self.finish = facts.get("done_reason") or "stop"
+            self.finish = str(facts.get("done_reason") or "stop")
             if (count := facts.get("eval_count")) is not None:
-                self.tokens = int(count)
-            self.asked_tokens = facts.get("prompt_eval_count")
+                self.tokens = _count(count)
+            self.asked_tokens = _count(facts.get("prompt_eval_count") or 0) or None
             if self.tokens and self.tokens > 1 and facts.get("eval_duration"):
                 self.engine = {"predicted_per_token_ms": facts["eval_duration"] / 1e6 / self.tokens}
+
+
+def _count(told: Any) -> int:
+    """A number of tokens. Raises :class:`Rubbish` for what is none."""
+    if not isinstance(told, int) or isinstance(told, bool) or not 0 <= told <= _MOST_TOKENS:
+        raise Rubbish(f"no number of tokens: {told!r:.40}")
+    return told
 
 
 #: What an answer with vectors says: looked for and not parsed, since vectors are long and their numbers no matter.

@@ -62,19 +62,18 @@ def _of_program(recipe: BenchRecipe, number: int, started: float, found: Measure
 def _of_requests(recipe: BenchRecipe, number: int, started: float, found: Measured) -> RunRecord:
     ordered = sorted(found.exchanges, key=lambda one: one.due)
     for one in ordered:
-        # An answer without a body has no first piece of one.
-        if one.good and not one.due <= one.woke <= one.sent <= (one.first or one.done) <= one.done:
+        if _backwards(one):
             one.error = BACKWARDS
     good = [one for one in ordered if one.good]
     steady = judge([one.done - one.due for one in good])
     cut = steady.cut if recipe.warmup == "test" else 0
     kept = good[cut:]
-    sent = [one for one in ordered if one.sent]
+    sent = [one for one in ordered if one.sent and one.error != BACKWARDS]
     chats = [one for one in kept if isinstance(one, ChatExchange)]
     histograms = dict(_histograms(sent, kept)) | dict(found.histograms)
     asks = recipe.objective.asks
     return _of_program(recipe, number, started, found).model_copy(update={
-        "sent": len(sent),
+        "sent": sum(one.sent > 0 for one in ordered),
         "good": len(good),
         "kept": sum(keeps(recipe.objective, one) for one in good) / len(ordered) if asks else None,
         "errors": dict(Counter(one.error for one in ordered if one.error)),
@@ -90,6 +89,15 @@ def _of_requests(recipe: BenchRecipe, number: int, started: float, found: Measur
         "series": (*timeline(ordered), *found.series),
         "examples": examples(ordered),
     })  # fmt: skip
+
+
+def _backwards(one: Exchange) -> bool:
+    """Whether its times are in no order; one that failed is asked for those that it came to. Pure."""
+    last = one.last if isinstance(one, ChatExchange) else 0.0
+    # An answer without a body has no first piece of one.
+    times = [time for time in (one.due, one.woke, one.sent, one.first, last, one.done) if time]
+    gaps = one.gaps if isinstance(one, ChatExchange) else ()
+    return times != sorted(times) or any(gap < 0 for gap in gaps)
 
 
 def _without_cut(steady: Steady, recipe: BenchRecipe) -> str:

@@ -6,11 +6,15 @@ the connection stays. Whatever is no HTTP raises :class:`Rubbish`; it is never t
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 #: A head, a chunk's size line, or an event longer than this is no honest one.
 _LONGEST_HEAD = 65_536
 _LONGEST_EVENT = 16_777_216
+#: Digits of a length that an answer may have, and the size of a chunk.
+_DIGITS = 18
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class Rubbish(ValueError):
@@ -51,6 +55,11 @@ class ResponseParser:
             rest = self._state(data)
         if rest is None:
             self._kept = data
+
+    @property
+    def between(self) -> bool:
+        """Whether the last byte that came ended a response: none of another one is there."""
+        return self._state == self._head and not self._kept
 
     def closed(self) -> bool:
         """The other side closed the connection. Whether that ends a response (one without a length)."""
@@ -106,12 +115,10 @@ class ResponseParser:
             if len(data) > _LONGEST_HEAD:
                 raise Rubbish("a chunk without a size")
             return None
-        try:
-            size = int(data[:end].partition(b";")[0], 16)
-        except ValueError:
-            raise Rubbish(f"no size of a chunk: {data[:20]!r}") from None
-        if size < 0:
-            raise Rubbish("a chunk of a negative size")
+        told = data[:end].partition(b";")[0].strip()
+        if not _SIZE.fullmatch(told):
+            raise Rubbish(f"no size of a chunk: {data[:20]!r}")
+        size = int(told, 16)
         self._left, self._chunked = size, True
         self._state = self._body if size else self._trailer
         return data[end + 2 :]
@@ -141,7 +148,7 @@ def read_head(head: bytes) -> tuple[int, int | None, bool, bool]:
     """Status, length (None: not told), chunked, and whether the connection stays open. Raises :class:`Rubbish`."""
     line, _, rest = head.partition(b"\r\n")
     words = line.split(b" ", 2)
-    if len(words) < 2 or words[0] not in (b"HTTP/1.1", b"HTTP/1.0") or not (words[1].isdigit()):
+    if len(words) < 2 or words[0] not in (b"HTTP/1.1", b"HTTP/1.0") or not _digits(words[1], 3):
         raise Rubbish(f"no HTTP: {line[:40]!r}")
     length: int | None = None
     chunked, stays = False, words[0] == b"HTTP/1.1"
@@ -149,7 +156,7 @@ def read_head(head: bytes) -> tuple[int, int | None, bool, bool]:
         name, _, value = field.partition(b":")
         name = name.lower()
         if name == b"content-length":
-            if not value.strip().isdigit():
+            if not _digits(value.strip(), _DIGITS):
                 raise Rubbish(f"no length: {value[:20]!r}")
             length = int(value)
         elif name == b"transfer-encoding":
@@ -157,6 +164,10 @@ def read_head(head: bytes) -> tuple[int, int | None, bool, bool]:
         elif name == b"connection":
             stays = b"close" not in value.lower() if stays else b"keep-alive" in value.lower()
     return int(words[1]), None if chunked else length, chunked, stays
+
+
+def _digits(text: bytes, most: int) -> bool:
+    return text.isdigit() and len(text) <= most
 
 
 class EventParser:
