@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from login_node import LoginNode, login_node
 
+from ai_how.cli import main
 from ai_how.errors import AiHowError, CouldNotTell, MissingProgram, TimedOut, UsageError
 from ai_how.run import Command, SshGate, SshMaster, SshTarget, SshTunnels, wait_until
 
@@ -128,7 +129,7 @@ class TestWhoIsNotLetIn:
     """Nothing is asked, nothing is tried twice, and the cause is said."""
 
     def gate(self, login: LoginNode, config: str, name: str) -> SshGate:
-        path = login.folder / f"config-{name}"
+        path = login.folder / f"config-{name.replace('/', '-')}"
         path.write_text(login.config.read_text().replace("Host login\n", f"Host login\n{config}\n"))
         master = SshMaster(SshTarget("login", config_file=path), login.folder / name)
         return SshGate(master)
@@ -148,6 +149,20 @@ class TestWhoIsNotLetIn:
     def test_a_host_that_is_down(self, login: LoginNode) -> None:
         error = refused(self.gate(login, "  Port 9", "down"))
         assert error.cause == "nothing listens there"
+
+    def test_a_host_that_is_down_leaves_no_folder_behind(self, login: LoginNode) -> None:
+        error = refused(self.gate(login, "  Port 9", "new/run/down"))
+        assert error.cause == "nothing listens there" and not (login.folder / "new").exists()
+        file, root = login.folder / "cluster.yaml", login.folder / "root"
+        config = login.folder / "config-new-run-down"
+        file.write_text(
+            'version: "1.0"\nmetadata: {name: down}\nclusters:\n  hpc:\n    provider: existing\n'
+            f"    existing: {{host: login, config_file: {config}}}\n  cloud:\n    services:\n"
+            "      {postgresql: {enabled: false}, object_store: {enabled: false}, mlflow: {enabled: false}}\n"
+        )
+        for verb in ("plan", "up"):
+            assert main([verb, "--file", str(file), "--root", str(root)]) == CouldNotTell.exit_code
+            assert not root.exists(), verb
 
     def test_a_name_that_stands_for_nothing(self, login: LoginNode) -> None:
         error = refused(self.gate(login, "  HostName no.such.host.invalid", "name"))

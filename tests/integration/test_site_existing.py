@@ -153,9 +153,9 @@ def llama_folder(home: Path) -> Path:
 def there(shared_site: LiveSite, login: LoginNode, home: Path, llama_folder: Path) -> Iterator[There]:
     """A site for the cluster, up; at the end nothing of it is left, here or there."""
     site = LiveSite(home, "far")
-    site.file.write_text(
-        file_of(login, "far", f"      environments: [{{name: llama-cpp, path: {llama_folder}}}]")
-    )
+    torch = Environments(LocalGate(), Folders(home)).ensure("torch").resolve()
+    environments = f"[{{name: llama-cpp, path: {llama_folder}}}, {{name: torch, path: {torch}}}]"
+    site.file.write_text(file_of(login, "far", f"      environments: {environments}"))
     steps = {
         "open:supervisord",
         *(f"create:{name}" for name in ("cluster", "gateway", "tracker", "reconciler")),
@@ -183,15 +183,16 @@ def test_up_makes_one_folder_there_for_its_owner_alone_and_is_then_done(there: T
     assert len(status["nodes"]) == 4 and set(status["addresses"]) == {"gateway"}
 
 
-def test_a_job_runs_there_under_the_users_own_account(there: There) -> None:
-    facts = there.site.facts("evaluate", there.recipe)
-    assert facts["state"] == "COMPLETED" and facts["run_id"] == ""
-    assert facts["result"] == {"steps": 3, "facts": "far"}
+def test_a_training_runs_there_on_two_nodes_under_the_users_own_account(there: There) -> None:
+    facts = there.site.facts("train", "digits", "--set", "epochs=3", "--nodes", "2")
+    assert facts["state"] == "COMPLETED" and facts["run_id"] == "" and facts["model"] is None
+    assert facts["result"]["nodes"] == 2 and facts["result"]["world_size"] == 2
+    assert facts["result"]["accuracy"] > 0.8
     assert facts["accounting"]["slurm.elapsed_seconds"] >= 1
     job = there.site.facts("jobs", "show", str(facts["job_id"]))
     assert (job["user"], job["partition"], job["exit_code"]) == (there.login.account, "gpu", "0:0")
     assert Path(job["work_dir"]).is_relative_to(there.folder)
-    assert "step 2" in there.site.run("jobs", "logs", str(facts["job_id"])).stdout
+    assert "epoch 2" in there.site.run("jobs", "logs", str(facts["job_id"])).stdout
     assert there.site.facts("jobs", "list")["jobs"][-1]["id"] == facts["job_id"]
 
 

@@ -157,6 +157,28 @@ def test_a_dry_run_tells_of_the_engine(
     assert (facts["engine"], facts["model"], facts["partition"]) == ("ollama", "tiny:1b", None)
 
 
+@pytest.mark.parametrize("engine", ["llama.cpp", "transformers"])
+def test_a_dry_run_reads_what_a_store_has_and_builds_nothing(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def built(*words: object) -> None:
+        raise AssertionError(words)
+
+    monkeypatch.setattr("ai_how.host.Environments.ensure", built)
+    monkeypatch.setenv("AI_HOW_ROOT", str(tmp_path / "root"))
+    words = ("serve", "hf:org/tiny", "--dry-run", "--engine", engine, "--json")
+    file = ("--file", str(EXAMPLES / "workstation.yaml"))
+    assert main([*words, *file]) == NotFound.exit_code
+    assert "no store has org/tiny at main" in capsys.readouterr().out
+    assert not (tmp_path / "root").exists()
+    source, store = OnHub("org/tiny"), Store(tmp_path / "root" / "share" / "models")
+    write_tiny_folder(store.draft_hub(source))
+    store.keep_hub(source, COMMIT)
+    assert main([*words, *file]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["engine"], facts["model"]) == (engine, "tiny")
+
+
 def test_a_repository_that_the_store_has_needs_no_network(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -67,6 +68,15 @@ class SshTarget:
         return f"{self.user}@{self.host}" if self.user else self.host
 
 
+def _take_back(lock: Path, made: Sequence[Path]) -> None:
+    """What was made for a connection that did not come about, as long as nobody has put anything there."""
+    if made:
+        lock.unlink(missing_ok=True)
+    with suppress(OSError):
+        for folder in made:
+            folder.rmdir()
+
+
 class SshMaster:
     """The one connection that everything shares, whoever opened it.
 
@@ -100,12 +110,20 @@ class SshMaster:
         """Connect, unless that is done. Raises :class:`CouldNotTell` with the cause."""
         if self.alive:
             return
-        self._control.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._control.with_suffix(".lock").open("w") as lock:
-            # Two commands that begin at once must not both ask for a second factor.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self.alive:
-                self._connect_seldom()
+        folder = self._control.parent
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
+        path = self._control.with_suffix(".lock")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with path.open("w") as lock:
+                # Two commands that begin at once must not both ask for a second factor.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the other one may have taken it back
+                if not self.alive:
+                    self._connect_seldom()
+        except BaseException:
+            _take_back(path, made)
+            raise
 
     def _connect_seldom(self) -> None:
         """Centres bar who fails often: a daemon that is refused tries again after a while, and longer each time."""

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ai_how.errors import NotFound
-from ai_how.models.source import AtPath, Registered
+from ai_how.models.source import AtPath, InLibrary, OnHub, Registered
 from ai_how.services.nodes import nodes_of, partitions_of
 from ai_how.serving.engines import Engine
 from ai_how.serving.fit import Fit, Gres, choose, gres_memory, read_shape
 from ai_how.serving.replicas import check_name
 from ai_how.site import work
 from ai_how.site.control import Site
-from ai_how.site.sources import bring, engine_for, source_of
+from ai_how.site.sources import engine_for, kept, source_of
 from ai_how.slurm.model import Offer
 from ai_how.spec.message import did_you_mean
 
@@ -38,9 +38,9 @@ def fit(
 ) -> Fit:
     """What a replica of a model would need, and the smallest that has it; of ``gres`` alone where that is named.
 
-    A path is read where it is; another model that is not on the site's share yet is brought there. Raises
-    :class:`NotFound` for a model, a partition or a GRES that does not exist, :class:`AiHowError` for a model that does
-    not tell its size, or that cannot be served by that name.
+    A model is read where it is; nothing is fetched from elsewhere, converted or built for this. Raises
+    :class:`NotFound` for a model that is not here, a partition or a GRES that does not exist, :class:`AiHowError` for a
+    model that does not tell its size, or that cannot be served by that name.
     """
     chosen = engine_for(reference, engine)
     refuse_absent(site, partition, gres)
@@ -93,8 +93,8 @@ def _read_where_it_is(site: Site, reference: str, engine: Engine) -> tuple[str, 
         case Registered():
             name = reference.partition("@")[0].partition(":")[0]
             return name, work.model_folder(site, reference)
-        case _:
-            found = bring(site, reference, engine, lambda _: None)
+        case (OnHub() | InLibrary()) as source:
+            found = kept(site, source, engine)
             return found.name, found.path
 
 

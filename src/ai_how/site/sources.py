@@ -58,6 +58,29 @@ def bring(site: Site, reference: str, engine: Engine, progress: Progress) -> Bro
             return _of_site(site, reference, source, engine, progress)
 
 
+def kept(site: Site, source: OnHub | InLibrary, engine: Engine) -> Brought:
+    """A model from elsewhere as a store has it, in whatever form: nothing is fetched, converted or built.
+
+    Raises :class:`NotFound` where no store has it.
+    """
+    store = _store(site)
+    if isinstance(source, OnHub):
+        name, what = source.name, f"{source.repo} at {source.revision}"
+        folder = store.find_hub(source)
+        path = folder / source.file if folder and source.file else folder
+    else:
+        name = what = source.served
+        manifest = store.find_ollama(source)
+        path = manifest if manifest is None or "ollama" in engine.loads else ollama_blob(manifest)
+    if path is None:
+        raise NotFound(
+            f"no store has {what}, so its size is not known here",
+            cause="A dry run fetches nothing.",
+            todo="`ai-how serve` without --dry-run fetches it, and chooses for it in the same way.",
+        )
+    return Brought(name, path)
+
+
 def _store(site: Site) -> Store:
     return Store.of(site.layout.models)
 
