@@ -16,6 +16,7 @@ import pytest
 from live_site import LiveSite, until
 from steady import Steady
 
+from ai_how.errors import NotFound
 from ai_how.serving.replicas import SiteFolders, Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
@@ -125,9 +126,9 @@ def test_it_goes_back_to_the_version_before(up: LiveSite) -> None:
     facts = up.facts("serve", "steady", "--rollback")
     assert facts["source"].endswith("first.gguf") and facts["phase"] == "ready"
     models = {one["model"]: one for one in up.facts("ps")["models"]}
-    assert models["steady"]["source"].endswith("first.gguf") and models["steady"]["previous"].endswith(
-        "second.gguf"
-    )
+    assert models["steady"]["source"].endswith("first.gguf") and models["steady"]["previous"] is None
+    said = up.run("serve", "steady", "--rollback", code=NotFound.exit_code).stderr
+    assert "steady has no version to go back to" in said
     up.run("stop", "steady", "--now")
     until(lambda: Watch(up).replicas() == [], "no replica is left")
 

@@ -328,6 +328,8 @@ def test_nothing_holds_it(model: str, capsys: pytest.CaptureFixture[str]) -> Non
         (["--context", "0"], 2, "--context 0: that is too few"),
         (["--slots", "-1"], 2, "--slots -1: that is too few"),
         (["--partition", "lagre"], 8, "there is no partition 'lagre'"),
+        (["--account", "nobody"], 8, "there is no account 'nobody'"),
+        (["--qos", "hihg"], 8, "there is no QOS 'hihg'"),
         (["--gres", "gpu:h100:1"], 8, "no node of the cluster has gpu:h100:1"),
         (["--gres", "gpu:a100:9"], 8, "no node of the cluster has gpu:a100:9"),
         (["--name", "../x"], 1, "'../x' cannot name a model"),

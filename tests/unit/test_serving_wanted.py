@@ -43,7 +43,11 @@ def test_a_commands_word_goes_before_the_files_until_it_is_taken_back() -> None:
 def test_upgrade_canary_and_back() -> None:
     new = upgraded(SERVED, TWO, NOW)
     assert (new.current, new.previous, new.said) == (TWO, ONE, NOW)
-    assert rolled_back(new, NOW + 1).current == ONE and rolled_back(new, NOW + 1).previous == TWO
+    back = rolled_back(new, NOW + 1)
+    assert back.current == ONE
+    # A second time does not go forward again to what was given up.
+    with pytest.raises(NotFound, match="no version to go back to"):
+        rolled_back(back, NOW + 2)
     tried = with_canary(SERVED, TWO, 25, NOW)
     assert (tried.current, tried.canary, tried.canary_weight) == (ONE, TWO, 25)
     assert rolled_back(tried, NOW + 1).canary is None and rolled_back(tried, NOW + 1).current == ONE

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ai_how.cli import main
-from ai_how.errors import AiHowError, NotFound
+from ai_how.errors import AiHowError, NotFound, SpecError
 from ai_how.models.source import OnHub
 from ai_how.models.store import Store
 from ai_how.serving.engines import find_engine
@@ -21,7 +21,9 @@ from ai_how.site.resolve import Wish, count_of, resolve
 from ai_how.site.sources import bring, engine_for
 from ai_how.slurm import parse
 from ai_how.slurm.model import Offer
+from ai_how.spec import parse as parse_file
 from ai_how.spec.runtime import ServingRuntime, parse_runtime
+from ai_how.spec.template import laptop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 
@@ -193,8 +195,19 @@ def test_a_repository_that_the_store_has_needs_no_network(
 def test_what_no_node_has_is_refused_before_anything_is_brought(site: Site) -> None:
     with pytest.raises(NotFound, match="no node of the cluster has gpu:h100:1"):
         resolve(site, Wish("hf:org/tiny", resources=ReplicaResources(gres="gpu:h100:1")), str)
+    with pytest.raises(NotFound, match="there is no account 'nobody'") as caught:
+        resolve(site, Wish("hf:org/tiny", resources=ReplicaResources(account="nobody")), str)
+    assert "slurm_config.accounts" in (caught.value.todo or "")
     with pytest.raises(NotFound, match="there is no partition 'lagre'"):
         resolve(site, Wish("hf:org/tiny", resources=ReplicaResources(partition="lagre")), str)
+
+
+def test_a_file_without_accounts_names_none_but_the_sites_own() -> None:
+    model = "serving: {models: [{name: m, source: m, resources: {account: %s}}]}\n"
+    assert parse_file(laptop() + model % "site").spec.serving.models
+    with pytest.raises(SpecError) as caught:
+        parse_file(laptop() + model % "nobody")
+    assert [one.message for one in caught.value.problems] == ["there is no account 'nobody'"]
 
 
 def test_runtimes_as_they_are_written() -> None:

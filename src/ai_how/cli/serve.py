@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--canary", type=int, metavar="PERCENT", help="this version gets so many of 100 requests"
     )
     change.add_argument(
-        "--rollback", action="store_true", help="MODEL, as clients call it: back to the version before"
+        "--rollback", action="store_true", help="MODEL, as clients call it: back to the version before, once"
     )
     parser.add_argument("--timeout", type=float, default=600, help="seconds to wait until it answers")
     parser.add_argument("--dry-run", action="store_true", help="show what it needs and where it fits")
@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         found = fit(
             site, asked.reference, name=asked.name, context=asked.context or 2048, slots=asked.slots or 2,
             engine=asked.engine, partition=asked.partition, gres=asked.gres,
+            account=asked.account, qos=asked.qos,
         )  # fmt: skip
         print_json(found.as_json()) if args.json else _show(found)
         return 0 if found.chosen else 1

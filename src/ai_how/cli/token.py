@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from ai_how.site.tokens import Held
 
 
+_LEAVE_OUT = "At least 1; without the option there is no limit."
+#: Options that count, the least that each takes, and what else there is.
+_COUNTS = (
+    ("requests-per-minute", 0, "At least 1, or 0 for no limit."),
+    ("tokens-per-minute", 1, _LEAVE_OUT),
+    ("tokens-per-day", 1, _LEAVE_OUT),
+    ("tokens-in-all", 1, _LEAVE_OUT),
+)
+#: Options that are text, by the field that each becomes, and what they take.
+_TEXTS = {
+    "owner": ("--owner", "At most 128 characters, on one line."),
+    "models": ("--model", "The name of a model, or a part of it with * for any letters: --model 'site-*'."),
+}
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="create|list|revoke")
@@ -77,6 +92,7 @@ def _create(args: argparse.Namespace) -> int:
     site = site_of(args)
     if args.days is not None and not 0 <= args.days < 1e6:
         raise UsageError("--days is a number of days, or 0 for a token that never expires")
+    _refuse_too_few(args)
     expires, requests = tokens.defaults(site, args.days, args.requests_per_minute)
     try:
         grant = Grant(
@@ -90,11 +106,8 @@ def _create(args: argparse.Namespace) -> int:
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = str(first["loc"][0])
-        option = "--model" if field == "models" else "--" + field.replace("_", "-")
-        raise UsageError(
-            f"{option}: {first['msg']}", todo="`ai-how token create --help` tells more."
-        ) from error
+        option, todo = _TEXTS[str(first["loc"][0])]
+        raise UsageError(f"{option} {first['input']!r} cannot be taken", todo=todo) from error
     token, entry = tokens.create(site, args.name, grant, replace=args.replace)
     if args.json:
         print_json({**entry.as_json(), "token": token})
@@ -102,6 +115,15 @@ def _create(args: argparse.Namespace) -> int:
     err.print(f"[dim]{entry.name} opens {_models(entry)} {_until(entry)}; it is not shown again:[/]")
     print(token)
     return 0
+
+
+def _refuse_too_few(args: argparse.Namespace) -> None:
+    from ai_how.errors import UsageError
+
+    for option, least, otherwise in _COUNTS:
+        value = getattr(args, option.replace("-", "_"))
+        if value is not None and value < least:
+            raise UsageError(f"--{option} {value}: that is too few", todo=otherwise)
 
 
 def _list(found: tuple[Held, ...], *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from ai_how.site import work
 from ai_how.site.control import Site
 from ai_how.site.sources import engine_for, kept, source_of
 from ai_how.slurm.model import Offer
+from ai_how.spec.hpc import NORMAL_QOS, SITE_ACCOUNT
 from ai_how.spec.message import did_you_mean
 
 #: A node's memory is told in GB as on its box, by the file, and in thousandths of 1024 of that by Slurm.
@@ -35,6 +36,8 @@ def fit(
     engine: str | None = None,
     partition: str | None = None,
     gres: str | None = None,
+    account: str | None = None,
+    qos: str | None = None,
 ) -> Fit:
     """What a replica of a model would need, and the smallest that has it; of ``gres`` alone where that is named.
 
@@ -44,9 +47,29 @@ def fit(
     """
     chosen = engine_for(reference, engine)
     refuse_absent(site, partition, gres)
+    refuse_unknown(site, account, qos)
     usual, path = _read_where_it_is(site, reference, chosen)
     check_name(name or usual)
     return fit_of(site, name or usual, path, chosen, context, slots, partition, gres)
+
+
+def refuse_unknown(site: Site, account: str | None, qos: str | None) -> None:
+    """Raise :class:`NotFound` for an account or a QOS that the site's own Slurm does not know.
+
+    Slurm itself asks for neither as long as the file has no account and no QOS: jobs would be charged to nobody.
+    """
+    if site.file.spec.clusters.hpc.provider != "local":
+        return  # elsewhere Slurm says so
+    slurm = site.file.spec.clusters.hpc.slurm_config
+    accounts = [*(one.name for one in slurm.accounts), SITE_ACCOUNT]
+    levels = [*(one.name for one in slurm.qos), NORMAL_QOS]
+    for word, key, value, known in (
+        ("account", "accounts", account, accounts),
+        ("QOS", "qos", qos, levels),
+    ):
+        if value is not None and value not in known:
+            place = f"They stand in the site's file under slurm_config.{key}."
+            raise NotFound(f"there is no {word} {value!r}", todo=f"{did_you_mean(value, known)} {place}")
 
 
 def refuse_absent(site: Site, partition: str | None, gres: str | None) -> None:

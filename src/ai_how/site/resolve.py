@@ -14,7 +14,7 @@ from ai_how.serving.replicas import ModelVersion, ReplicaResources, check_engine
 from ai_how.serving.replicas.plan import memory_for
 from ai_how.site import modelfile, work
 from ai_how.site.control import Site
-from ai_how.site.fit import fit_of, refuse_absent
+from ai_how.site.fit import fit_of, refuse_absent, refuse_unknown
 from ai_how.site.modelfile import ModelFile
 from ai_how.site.sources import engine_for
 from ai_how.spec.runtime import ServingRuntime
@@ -99,6 +99,7 @@ def resolve(site: Site, wish: Wish, progress: Progress) -> tuple[str, ModelVersi
     engine = engine_for(wish.reference, wish.engine)
     if site.file.spec.clusters.hpc.provider == "local":  # elsewhere Slurm says so: it may hide what it has
         refuse_absent(site, wish.resources.partition, wish.resources.gres)
+        refuse_unknown(site, wish.resources.account, wish.resources.qos)
     found = modelfile.find(site, wish.reference, engine, progress)
     name = wish.name or found.name
     check_name(name)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ai_how.spec.hpc import NORMAL_QOS, SITE_ACCOUNT
 from ai_how.spec.model import Account, Qos, SlurmConfig
 from ai_how.spec.serving import seconds
 
-#: The account of whoever brought the site up; it may use every QOS.
-SITE = "site"
-#: Slurm's own QOS, which every association has unless told otherwise.
-NORMAL = "normal"
+#: The account of whoever brought the site up, which may use every QOS, and the QOS that every association has.
+SITE, NORMAL = SITE_ACCOUNT, NORMAL_QOS
 #: What takes a limit away again (sacctmgr(1): -1 clears a value).
 NO_LIMIT = "-1"
 #: What sacctmgr says of what is there already: up to Slurm 23, and of a cluster, an account and a user since.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ai_how.spec import walltime
 from ai_how.spec.check import Found
-from ai_how.spec.hpc import Partition
+from ai_how.spec.hpc import NORMAL_QOS, SITE_ACCOUNT, Partition
 from ai_how.spec.load import Path
 from ai_how.spec.message import did_you_mean
 from ai_how.spec.model import SiteSpec
@@ -64,17 +64,21 @@ def places(spec: SiteSpec) -> Iterator[Found]:
     slurm = spec.clusters.hpc.slurm_config
     if spec.clusters.hpc.provider == "existing" and "partitions" not in slurm.model_fields_set:
         return  # the file does not tell its partitions: Slurm there will
-    accounts, qos = [one.name for one in slurm.accounts], [one.name for one in slurm.qos]
+    own = spec.clusters.hpc.provider != "existing"
+    names = [one.name for one in slurm.partitions]
     for index, model in enumerate(spec.serving.models):
         path = (*_MODELS, index, "resources")
         asked = model.resources
-        for key, value, known in (("account", asked.account, accounts), ("qos", asked.qos, qos)):
-            if value is not None and known and value not in known:
-                word = "QOS" if key == "qos" else key
-                yield (*path, key), f"there is no {word} '{value}'", did_you_mean(value, known)
         name = asked.partition or spec.clusters.hpc.default_partition
-        names = [one.name for one in slurm.partitions]
         partition = next((one for one in slurm.partitions if one.name == name), None)
+        for key, word, value, listed, more in (
+            ("account", "account", asked.account, [one.name for one in slurm.accounts], SITE_ACCOUNT),
+            ("qos", "QOS", asked.qos, [one.name for one in slurm.qos], NORMAL_QOS),
+        ):
+            known = [*listed, more] if own else listed
+            # Where all of slurm_config is missing, the partition tells.
+            if value is not None and value not in known and (listed or (own and partition is not None)):
+                yield (*path, key), f"there is no {word} '{value}'", did_you_mean(value, known)
         if partition is not None:
             yield from _fits(spec, model, partition, path)
         # Where the default partition is missing too, that is told, and one list has both mistakes.

@@ -19,6 +19,8 @@ AccountName = Annotated[
     str,
     Shape(r"[a-z][a-z0-9_.-]*", "account or user: a small letter first, then digits, '_', '.' and '-' too"),
 ]
+#: The account of whoever brought a site up, and Slurm's own QOS: they are there without standing in the file.
+SITE_ACCOUNT, NORMAL_QOS = "site", "normal"
 Priority = Annotated[int, Field(ge=0, le=65533)]
 
 

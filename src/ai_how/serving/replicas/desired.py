@@ -132,14 +132,19 @@ def with_canary(old: Desired, version: ModelVersion, weight: int, now: float) ->
 
 
 def rolled_back(old: Desired, now: float) -> Desired:
-    """Without its canary; or, where there is none, back at the version before. Raises :class:`NotFound`."""
+    """Without its canary; or, where there is none, back at the version before. Raises :class:`NotFound`.
+
+    What was left is kept no more: said twice, it must not bring back what somebody wanted to be rid of.
+    """
     if old.canary is not None:
         return old.model_copy(update={"canary": None, "said": now})
     if old.previous is None:
         raise NotFound(
-            f"{old.model} has no version to go back to", todo="Name one: `--upgrade NAME:VERSION`."
+            f"{old.model} has no version to go back to",
+            cause="It was never upgraded, or went back already.",
+            todo="Name the version that is wanted: `ai-how serve NAME:VERSION --upgrade`.",
         )
-    return old.model_copy(update={"current": old.previous, "previous": old.current, "said": now})
+    return old.model_copy(update={"current": old.previous, "previous": None, "said": now})
 
 
 def from_file(old: Desired | None, new: Desired) -> Desired:
