@@ -148,6 +148,15 @@ def test_a_result_that_cannot_be_written_is_printed(
     assert Result.model_validate_json(capsys.readouterr().out) == read_result(measured)
 
 
+@pytest.mark.parametrize(("out", "code"), [("none/result.json", 8), (".", 2)])
+def test_where_no_result_can_be_written_nothing_is_measured(
+    out: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", "run", recipe(tmp_path, "127.0.0.1:1"), "--out", str(tmp_path / out), "--json"]
+    assert main(words) == code
+    assert "folder" in said(capsys)["message"]
+
+
 def test_what_is_no_result_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"version": "9"}')
@@ -199,11 +208,14 @@ def started(folder: Path, target: Mortal) -> tuple[subprocess.Popen[str], Path]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True), out
 
 
-def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+def test_ctrl_c_keeps_what_was_measured(signals: tuple[signal.Signals, ...], tmp_path: Path) -> None:
+    """Twice too, and the signal that Slurm sends before it ends a job."""
     target = Mortal(life=100_000)
     process, out = started(tmp_path, target)
     wait_until(lambda: target.seen > 20, what="the load", timeout=30)
-    process.send_signal(signal.SIGINT)
+    for one in signals:
+        process.send_signal(one)
     facts = json.loads(process.communicate(timeout=30)[0])
     assert process.returncode == 130
     result = read_result(out)

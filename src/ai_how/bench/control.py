@@ -23,6 +23,7 @@ from ai_how.bench.targets.web import address_of
 from ai_how.bench.verdict import DRIFT, spoilt
 from ai_how.bench.work import Progress
 from ai_how.errors import AiHowError
+from ai_how.run import undisturbed
 from ai_how.spec.bench import BenchRecipe, override, points
 from ai_how.spec.bench_load import Search, Setting
 
@@ -115,18 +116,22 @@ class Bench:
         result then says so in ``partial``.
         """
         self._environment = capture(self._place.gate)
-        with ExitStack() as stack:
+        with (
+            suppress(KeyboardInterrupt),
+            ExitStack() as stack,
+        ):  # Ctrl-C may come again while all is taken down
             try:
                 self._measure(stack)
             except KeyboardInterrupt:
                 self._partial = self._partial or INTERRUPTED
-        return self._kept()
+        with undisturbed():
+            return self._kept()
 
     def _measure(self, stack: ExitStack) -> None:
         # Services first, without priority: what they start must not inherit it.
         for side in {one.side: one for one in spots(self._recipe, self._place)}.values():
             service: Service = self._target.service(side.recipe, side.place)
-            stack.callback(service.stop)
+            stack.callback(self._stopped, service)
             self._facts[side.side or "service"] = dict(service.start())
         self._environment["real_time"] = stack.enter_context(first_in_line())
         stack.callback(self._close)
@@ -139,6 +144,13 @@ class Bench:
             self._once(number, one)
             if self._partial:
                 return
+
+    def _stopped(self, service: Service) -> None:
+        """A service that does not go away is said, and costs nothing of what was measured."""
+        try:
+            service.stop()
+        except AiHowError as error:
+            self._say(f"the service could not be taken down: {error.message}")
 
     def _seek(self, one: Spot, asked: Search) -> None:
         """Try loads, then confirm the highest that met the objective; where that fails, go on below it."""
@@ -199,6 +211,10 @@ class Bench:
             if not self._runs or (isinstance(error, BeyondGenerator) and self._recipe.search is not None):
                 raise
             self._partial = f"{words} could not be measured: {error.message}"
+        except Exception as error:
+            if not self._runs:
+                raise
+            self._partial = f"{words} could not be measured: an error that nobody foresaw: {error!r:.200}"
         return None
 
     def _ran(self, words: str, number: int, one: Spot, purpose: str) -> tuple[RunRecord, Measured] | None:

@@ -121,6 +121,7 @@ def _run(args: argparse.Namespace) -> int:
     from ai_how.bench.log import FileLog
     from ai_how.bench.monitor import MachineMonitor
     from ai_how.cli.bench_live import watched
+    from ai_how.run import terminated_as_interrupted, undisturbed
 
     recipe = _recipe(args)
     if args.gate is not None and not recipe.against:
@@ -128,16 +129,18 @@ def _run(args: argparse.Namespace) -> int:
             "a gate needs two sides", todo="Write what the second has otherwise under `against`."
         )
     path = args.out or Path(time.strftime(f"{recipe.name}-%Y%m%d-%H%M%S.json"))
+    writable(path)
     site = _site(args, recipe)
-    with _place(args, recipe, site) as place, watched(recipe) as (heard, say):
+    with terminated_as_interrupted(), _place(args, recipe, site) as place, watched(recipe) as (heard, say):
         addresses = dict.fromkeys(one.place.address for one in spots(recipe, place))
         log, monitor = FileLog(path, say), MachineMonitor(place.gate, place.folder, *addresses)
         try:
             result = Bench(recipe, place, log=log, monitor=monitor, heard=heard, say=say).run()
         finally:
             monitor.close()
-    result = log.finish(result)
-    keep(path, result)
+    with undisturbed():
+        result = log.finish(result)
+        keep(path, result)
     tracked = _track(site, result, path) if site is not None and not args.no_track else None
     return _end(args, result, path, tracked)
 
@@ -149,17 +152,17 @@ def _end(args: argparse.Namespace, result: Result, path: Path, tracked: str | No
     from ai_how.cli import bench_show as told
 
     found = None
+    if not args.json:
+        told.tell(result, args.all)
+        out.print(f"\nthe result is in {path}", markup=False)
     if args.gate is not None and not result.partial:
         found = sides_compared(result, (), args.gate / 100)
     if args.json:
         more = {"comparison": told.comparison_of(found)} if found else {}
         print_json(told.facts_of(result) | {"result": str(path), "mlflow_run": tracked} | more)
-    else:
-        told.tell(result, args.all)
-        if found is not None:
-            out.print()
-            told.tell_comparison(found)
-        out.print(f"\nthe result is in {path}", markup=False)
+    elif found is not None:
+        out.print()
+        told.tell_comparison(found)
     if result.partial:
         return EXIT_INTERRUPTED if result.partial.endswith(INTERRUPTED) else CouldNotTell.exit_code
     if found is not None and found.outcome == "worse":
@@ -253,6 +256,23 @@ def _where(recipe: BenchRecipe, site: Site | None) -> tuple[str | None, str | No
     if target.url is not None or site is None or not gateway:
         return target.url, token
     return site.gateway_url, token or site.gateway_token
+
+
+def writable(path: Path) -> None:
+    """Raises :class:`AiHowError` where no result can be written there: better said now than after an hour."""
+    folder = path.parent
+    if path.is_dir():
+        raise UsageError("that is a folder", where=str(path), todo="Name a file in it, such as result.json.")
+    if not folder.is_dir():
+        raise NotFound(
+            "there is no such folder to write the result to", where=str(folder), todo="Make it first."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise AiHowError(
+            "nothing may be written to that folder",
+            where=str(folder.absolute()),
+            todo="Name another with --out.",
+        )
 
 
 def keep(path: Path, result: Result) -> None:

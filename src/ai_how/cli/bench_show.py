@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from ai_how.cli.output import err, out, print_json
 from ai_how.errors import UsageError
 
@@ -54,19 +56,20 @@ def tell(result: Result, everything: bool) -> None:
     sent = sum(run.sent for run in result.runs)
     errors = sum((Counter(run.errors) for run in result.runs), Counter[str]())
     failed = errors.total()
-    out.print(
-        f"[bold]{recipe.name}[/]  {result.address}  {len(result.runs)} runs, {sent:,} requests, {failed:,} failed"
-    )
+    counts = f"{_some(len(result.runs), 'run')}, {_some(sent, 'request')}, {failed:,} failed"
+    out.print(f"[bold]{recipe.name}[/]  {escape('  '.join(filter(None, (result.address, counts))))}")
     if result.spoilt:
-        out.print(f"{len(result.spoilt)} runs were measured again: this machine sent too late", style="dim")
+        again = "run was" if len(result.spoilt) == 1 else "runs were"
+        out.print(f"{len(result.spoilt)} {again} measured again: this machine sent too late", style="dim")
     if result.partial:
-        out.print(f"[yellow]partial:[/] {result.partial}")
+        out.print(f"[yellow]partial:[/] {escape(result.partial)}")
     for kind, count in errors.most_common():
         out.print(f"  {count:,} failed: {kind}", style="red", markup=False)
     _generator(result)
     _answers(result)
     if not result.figures:
-        out.print("No request was answered as it should be, so there are no figures.")
+        why = "No request was answered as it should be" if result.runs else "No run came to its end"
+        out.print(f"{why}, so there are no figures.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("figure", "value", "95 % interval", "each run", "verdict"):
@@ -80,6 +83,10 @@ def tell(result: Result, everything: bool) -> None:
         out.print("\nNot to be trusted, and in no comparison, is what is struck through:")
     for reason in reasons:
         out.print(f"  - {reason}", markup=False)
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _answers(result: Result) -> None:
@@ -115,9 +122,9 @@ def _row(figure: Figure) -> Iterable[str]:
     bounds = "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
     runs = " ".join(map(_number, figure.runs[:5])) + (" ..." if len(figure.runs) > 5 else "")
     if figure.ok:
-        return name, value, bounds, runs, "[green]ok[/]"
+        return escape(name), value, bounds, runs, "[green]ok[/]"
     mark = "[red]not ok[/]"
-    return name, f"[strike dim]{value}[/]", f"[strike dim]{bounds}[/]", f"[dim]{runs}[/]", mark
+    return escape(name), f"[strike dim]{value}[/]", f"[strike dim]{bounds}[/]", f"[dim]{runs}[/]", mark
 
 
 def _number(value: float) -> str:
@@ -170,7 +177,7 @@ def tell_comparison(found: Comparison) -> None:
     from rich.table import Table
 
     for line in found.environment:
-        err.print(f"[yellow]warning:[/] measured on different machines: {line}")
+        err.print(f"[yellow]warning:[/] measured on different machines: {escape(line)}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("figure", "before", "after", "change", "by chance", "would be found", ""):
         table.add_column(name)
@@ -214,10 +221,19 @@ def list_(args: argparse.Namespace) -> int:
     for row in rows:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.started)) if row.started else ""
         trusted = f"{row.trusted} of {row.figures}" if row.figures is not None else ""
-        note = f"[red]{row.problem}[/]" if row.problem else "[yellow]partial[/]" if row.partial else ""
+        note = (
+            f"[red]{escape(row.problem)}[/]" if row.problem else "[yellow]partial[/]" if row.partial else ""
+        )
         runs = "" if row.runs is None else str(row.runs)
         table.add_row(
-            _beside(row.path, args.folder), row.kind, row.name, row.target, when, runs, trusted, note
+            escape(_beside(row.path, args.folder)),
+            row.kind,
+            row.name,
+            escape(row.target),
+            when,
+            runs,
+            trusted,
+            note,
         )
     out.print(table, soft_wrap=False)
     return 0

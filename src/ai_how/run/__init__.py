@@ -7,6 +7,7 @@ hand (:mod:`ai_how.run.fake`) and a log line can be pasted into a shell (:meth:`
 from ai_how.run.clock import Clock, SystemClock, wait_until
 from ai_how.run.files import write_whole
 from ai_how.run.gate import Gate, LocalGate
+from ai_how.run.interrupt import terminated_as_interrupted, undisturbed
 from ai_how.run.lock import FileLock
 from ai_how.run.model import Command, Completed
 from ai_how.run.share import LocalShare, Share
@@ -29,6 +30,8 @@ __all__ = [
     "SshTarget",
     "SshTunnels",
     "SystemClock",
+    "terminated_as_interrupted",
+    "undisturbed",
     "wait_until",
     "write_whole",
 ]

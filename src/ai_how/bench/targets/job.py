@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ai_how.bench.interfaces import Place
 from ai_how.errors import CommandFailed, CouldNotTell, UsageError
-from ai_how.run import Command, Completed, wait_until, write_whole
+from ai_how.run import Command, Completed, undisturbed, wait_until, write_whole
 from ai_how.slurm.batch import sbatch_option
 from ai_how.slurm.control import Slurm
 from ai_how.slurm.model import Job
@@ -76,16 +76,21 @@ class SlurmGate:
         """
         folder = self._share / f"bench-{secrets.token_hex(4)}"
         folder.mkdir(mode=0o700, parents=True)
-        write_whole(folder / "env", environment(command))
-        write_whole(folder / "in", command.stdin or "")
-        job_id = self._slurm.submit(script(command, folder, self._asked), self._name, folder)
+        job_id: int | None = None
         try:
-            job = self._ended(job_id, folder)
+            write_whole(folder / "env", environment(command))
+            write_whole(folder / "in", command.stdin or "")
+            with undisturbed():  # a job whose number nobody has learnt is one that nobody cancels
+                job_id = self._slurm.submit(script(command, folder, self._asked), self._name, folder)
+            ran = self._ran(command, folder, self._ended(job_id, folder))
         except BaseException:
-            self._slurm.cancel(job_id)
+            if job_id is not None:
+                with undisturbed():
+                    self._slurm.cancel(job_id)
             raise
-        ran = self._ran(command, folder, job)
-        shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            # Its environment is in there, and with it what is secret.
+            shutil.rmtree(folder, ignore_errors=True)
         if check and not ran.done.ok:
             raise CommandFailed(
                 f"{Path(command.argv[0]).name} ended with exit status {ran.done.returncode} in job {job_id}",
