@@ -27,6 +27,7 @@ from ai_how.bench.results import read_result
 from ai_how.bench.targets import TARGETS, target_of
 from ai_how.bench.targets.emulated import free_ports
 from ai_how.bench.work import Address
+from ai_how.cli.bench import _script
 from ai_how.host import Environments, Folders
 from ai_how.run import Command, LocalGate, wait_until
 from ai_how.services.object_store import LISTENERS, SOCKET_FOLDER
@@ -55,7 +56,7 @@ def reference(folder: Path) -> Iterator[Place]:
 @contextmanager
 def here(folder: Path) -> Iterator[Place]:
     """What is measured is on this machine by itself, or is brought up beside the client."""
-    yield Place(LocalGate(), folder)
+    yield Place(LocalGate(), folder, scripts=_script)
 
 
 class Weed:
@@ -206,7 +207,7 @@ ROWS |= {
     ),
     "training": Row(
         HEAD + "target: {api: training}\nload: {arrivals: closed}\n"
-        "workload: {training: {processes: [2], steps: 3, width: 16, layers: 1}}\n",
+        "workload: {training: {processes: [2], steps: 3, batch: 8}}\n",
         here,
         "samples.2",
     ),

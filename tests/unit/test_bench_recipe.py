@@ -53,6 +53,8 @@ def test_every_mistake_at_once_with_its_place() -> None:
     ("rate: 10, seconds: 5", "rate: 1000, seconds: 80000", "more than 2,000,000 requests"),
     ("rate: 10", "rate: 0", "'load.rate' should be greater than 0"),
     ("rate: 10, ", "arrivals: closed, processes: 3, ", "1 clients cannot be dealt out to 3 processes"),
+    ("tiny}", "tiny, url: 'http://x', deploy: {source: a}}", "without 'url'"),
+    ("{api: openai, model: tiny}", "{api: fio, deploy: {source: a}}", "kinds that ask a served model"),
     ("load:", "workload: {request: {path: 'a b'}, prompts: {}}\nload:", "'workload.request.path'"),
     ("load:", "workload: {request: {}, prompts: {}}\nload:", "is nothing that a target of the api 'openai' is asked"),
     ("load:", "prompts: {words: 3}\nload:", "unknown key 'prompts'"),

@@ -150,7 +150,7 @@ class Bench:
         try:
             service.stop()
         except AiHowError as error:
-            self._say(f"the service could not be taken down: {error.message}")
+            self._say(f"the service could not be taken down: {error.message}. {error.todo or ''}".rstrip())
 
     def _seek(self, one: Spot, asked: Search) -> None:
         """Try loads, then confirm the highest that met the objective; where that fails, go on below it."""

@@ -21,6 +21,7 @@ from ai_how.bench.model import Calibration, Generator, Result, Series, Value
 from ai_how.bench.work import Address, Progress, Work
 from ai_how.run import Clock, Gate, SystemClock
 from ai_how.spec.bench import BenchRecipe
+from ai_how.spec.bench_target import Deploy
 
 if TYPE_CHECKING:
     from ai_how.slurm.control import Slurm
@@ -30,12 +31,40 @@ Heard = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
+class Script:
+    """A train recipe as far as it is measured: the folders whose files it needs, its script with its arguments, and the
+    kept environment that it runs in.
+    """
+
+    folders: tuple[Path, ...]
+    script: str
+    arguments: Mapping[str, str | int | float | bool]
+    environment: str
+
+
+class Deployer(Protocol):
+    """Serves models for the time of a benchmark. Whoever composes a benchmark with a site has one."""
+
+    def up(self, name: str, asked: Deploy) -> Mapping[str, Any]:
+        """Serve a model under that name, wait until it answers, and tell what answers: jobs, nodes, engine, version.
+
+        Raises :class:`AiHowError` when it cannot, or when something else is served under that name already.
+        """
+        ...
+
+    def down(self, name: str) -> None:
+        """Take it down where :meth:`up` has brought it up, and wait until it is gone. Safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a benchmark runs, and what it may use there.
 
     ``folder`` is its own scratch, removed afterwards; ``share`` one that every node of the cluster sees. ``address``
     and ``token`` are of the target, where it has such; ``settings`` what the site knows of its services (addresses,
-    names of databases, credentials), never written into a result.
+    names of databases, credentials), never written into a result. ``deployer`` serves models where a site does,
+    ``scripts`` finds train recipes.
     """
 
     gate: Gate
@@ -48,6 +77,8 @@ class Place:
     srun: str = "srun"
     share: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+    deployer: Deployer | None = None
+    scripts: Callable[[str], Script] | None = None
 
 
 @dataclass(frozen=True)

@@ -142,8 +142,8 @@ OFFERS = (
     ),
     Offer(
         "Training",
-        "Data-parallel steps",
-        "PyTorch DDP",
+        "Data-parallel training",
+        "PyTorch DDP: a train recipe of `ai-how train`",
         "a job in the environment `torch`",
         "training",
         ("samples.1", "samples.2", "efficiency.2"),

@@ -24,7 +24,7 @@ from ai_how.cli.output import err, json_argument, out, print_json, site_argument
 from ai_how.errors import AiHowError, CouldNotTell, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from ai_how.bench.interfaces import Place
+    from ai_how.bench.interfaces import Deployer, Place, Script
     from ai_how.bench.model import Result
     from ai_how.site import Site
     from ai_how.spec.bench import BenchRecipe
@@ -216,7 +216,7 @@ def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> 
     url, token = _where(recipe, site)
     address = address_of(url) if url else None
     with tempfile.TemporaryDirectory(prefix="ai-how-bench-") as folder:
-        here = Place(LocalGate(), Path(folder), address, token)
+        here = Place(LocalGate(), Path(folder), address, token, scripts=_script)
         if site is None or not site.exists:
             yield here
             return
@@ -227,7 +227,36 @@ def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> 
             srun=str(site.program_paths.get("srun", "srun")),
             share=site.layout.share,
             settings=_store_of(site),
+            deployer=_deployer(recipe, site),
         )
+
+
+def _deployer(recipe: BenchRecipe, site: Site) -> Deployer | None:
+    """What serves the models that the recipe wants served; None where it wants none."""
+    if all(one.deploy is None for one in recipe.targets):
+        return None
+    from ai_how.site.deployment import Deployment
+
+    return Deployment(site, lambda text: err.print(text, style="dim", markup=False))
+
+
+def _script(name: str) -> Script:
+    """A train recipe, shipped or of a path, as far as it is measured. Raises :class:`UsageError` for another one."""
+    from ai_how.bench.interfaces import Script
+    from ai_how.jobs.control import SUPPORT, find_recipe
+
+    file = find_recipe(name)
+    recipe, kept = file.recipe, file.recipe.environment.venv
+    if recipe.kind != "train" or recipe.script is None or kept is None:
+        raise UsageError(
+            f"the recipe '{recipe.name}' cannot be measured",
+            where=str(file.path),
+            cause="it is no training"
+            if recipe.kind != "train"
+            else "its environment is none that AI-HOW keeps",
+            todo="Name a recipe of the kind 'train' with `environment: {venv: ...}`.",
+        )
+    return Script((file.path.parent, SUPPORT), recipe.script, recipe.arguments, kept)
 
 
 def _store_of(site: Site) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ai_how.jobs.model import Submission
 from ai_how.jobs.run_files import folders
-from ai_how.slurm.batch import sbatch_option
+from ai_how.slurm.batch import MEETING, meeting, sbatch_option
 from ai_how.spec.recipe import Argument
 
 #: The word for "save, leave, and come back", agreed with ``ai_how_job.notice``.
@@ -125,19 +125,15 @@ def _steps(submission: Submission) -> Iterator[str]:
 
 
 def _train(submission: Submission) -> Iterator[str]:
-    """One torchrun a node. The first node's address is Slurm's own word for it: names need not resolve."""
-    yield 'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
-    yield 'master=$(scontrol --oneliner show node "$head" | sed "s/.* NodeAddr=\\([^ ]*\\).*/\\1/")'
-    free_port = "import socket; s = socket.socket(); s.bind(('', 0)); print(s.getsockname()[1])"
-    yield f"port=$({_python(submission, '-c', free_port)})"
+    """One torchrun a node."""
+    yield from meeting(_python(submission))
     resources = submission.recipe.resources
     torchrun = _python(
         submission, "-m", "ai_how_job.torchrun", f"--nnodes={resources.nodes}",
         f"--nproc-per-node={resources.tasks_per_node}",
     )  # fmt: skip
-    where = '--node-rank="$SLURM_NODEID" --master-addr="$0" --master-port="$1"'
     script = shlex.join([submission.recipe.script or "", *_words(submission.arguments)])
-    yield from _step(f"{torchrun} {where} {script}", '"$master" "$port"')
+    yield from _step(f"{torchrun} {MEETING} {script}", '"$master" "$port"')
 
 
 def _finetune(submission: Submission) -> Iterator[str]:

@@ -28,12 +28,15 @@ from ai_how.spec.bench_workloads import (
 )
 from ai_how.spec.load import tuples
 from ai_how.spec.recipe import Resources
+from ai_how.spec.runtime import ServingRuntime
+from ai_how.spec.serving import ServingResources, Source
 from ai_how.spec.values import Frozen
 
 __all__ = [
     "ADDRESSED",
     "MODELS",
     "SECTIONS",
+    "Deploy",
     "Pair",
     "Part",
     "Positive",
@@ -78,6 +81,26 @@ MODELS = ("openai", "ollama", "embeddings", "chain")
 ADDRESSED = ("http", *MODELS, "s3", "retrieval")
 
 
+class Deploy(Frozen):
+    """A model that is served for the benchmark alone: brought up as Slurm jobs before it, taken down after it."""
+
+    source: Source = Field(
+        description="The model: a registered NAME, NAME:VERSION or NAME@ALIAS, a Hugging Face folder, a GGUF file, "
+        "hf:ORG/NAME@REVISION or ollama:NAME:TAG."
+    )
+    engine: str | None = Field(None, description="The engine that serves it; by the model when left out.")
+    runtime: ServingRuntime | None = Field(
+        None, description="Where the engine's programs are; a kept environment of its own when left out."
+    )
+    context: int = Field(2048, ge=16, le=10_000_000, description="Context of each request, in tokens.")
+    slots: int = Field(2, ge=1, le=4096, description="Requests that a replica answers at once.")
+    replicas: int = Field(1, ge=1, le=1000, description="Replicas, each a Slurm job.")
+    resources: ServingResources = Field(
+        default_factory=ServingResources, description="CPUs, memory, GPUs and time of one replica."
+    )
+    patience: Positive = Field(600.0, description="Seconds within which it must answer.")
+
+
 class Target(Frozen):
     """What is measured: an address, or the gateway of the site."""
 
@@ -92,6 +115,11 @@ class Target(Frozen):
         None, description="Variable of the environment that holds the token; the gateway's own is known."
     )
     model: str | None = Field(None, description="The served model's name; for kinds that ask one.")
+    deploy: Deploy | None = Field(
+        None,
+        description="Serve the model for this benchmark alone, under the name `model`, and stop it afterwards; what is "
+        "there already is measured when left out.",
+    )
     second: tuple[Second, ...] = Field(
         (),
         description="Tools on PATH that are asked for a second opinion after each run; they decide nothing.",
@@ -105,6 +133,8 @@ class Target(Frozen):
     def _is_whole(self) -> Target:
         if self.api in MODELS and not self.model:
             raise ValueError(f"a target of the api '{self.api}' needs 'model', the served model's name")
+        if self.deploy is not None and (self.api not in MODELS or self.url is not None):
+            raise ValueError("'deploy' is for kinds that ask a served model by the gateway, without 'url'")
         if self.job is not None and self.api in ("http", *MODELS, "s3", "scheduler", "pair"):
             raise ValueError(
                 f"a target of the api '{self.api}' is no job: 'load.nodes' loads it from several nodes"

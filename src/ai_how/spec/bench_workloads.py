@@ -197,13 +197,22 @@ class Scheduler(Frozen):
 
 
 class Training(Frozen):
-    """A data-parallel training: time of a step, samples a second, and what more processes bring."""
+    """Steps of a train recipe's own script: their time, samples a second, and what more processes and nodes bring."""
 
-    processes: tuple[int, ...] = Field((1, 2), description="Numbers of processes to compare.")
+    recipe: str = Field(
+        "digits", description="A shipped train recipe, or the path of one whose script uses `ai_how_job.ddp`."
+    )
+    processes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2),
+        min_length=1,
+        description="Numbers of processes to compare; a job takes as many of its nodes as `tasks_per_node` fills.",
+    )
     steps: int = Field(30, ge=2, le=100_000, description="Steps that are timed, after the first ones.")
-    batch: int = Field(64, ge=1, description="Samples of a step, in each process.")
-    width: int = Field(256, ge=1, description="Width of the network.")
-    layers: int = Field(4, ge=1, description="Layers of the network.")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        description="Samples of a step, in each process (`--batch-size`); the recipe's when left out.",
+    )
 
 
 class Collective(Frozen):

@@ -19,12 +19,12 @@ import numpy as np
 
 from ai_how.bench.calls import Call, carried_by
 from ai_how.bench.exchange import Exchange
-from ai_how.bench.interfaces import Heard, Measured, Place
+from ai_how.bench.interfaces import Heard, Measured, Place, Service
 from ai_how.bench.load import LoadClient
 from ai_how.bench.prompts import prompt
 from ai_how.bench.targets.driven import seconds_histogram
 from ai_how.bench.targets.vectors import Doubles
-from ai_how.bench.targets.web import Standing, wanted_address
+from ai_how.bench.targets.web import model_service, wanted_address
 from ai_how.bench.work import Work, connections_of
 from ai_how.errors import CouldNotTell, UsageError
 from ai_how.spec.bench import BenchRecipe, Prompts
@@ -41,8 +41,8 @@ class Rag:
 
     api = "chain"
 
-    def service(self, recipe: BenchRecipe, place: Place) -> Standing:
-        return Standing(place)
+    def service(self, recipe: BenchRecipe, place: Place) -> Service:
+        return model_service(recipe, place)
 
     def client(self, recipe: BenchRecipe, place: Place) -> ChainClient:
         return ChainClient(recipe, place)

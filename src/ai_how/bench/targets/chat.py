@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ai_how.bench.exchange import ChatExchange
-from ai_how.bench.interfaces import Client, Place
+from ai_how.bench.interfaces import Client, Place, Service
 from ai_how.bench.loaded import loaded
 from ai_how.bench.targets.inference import Told
-from ai_how.bench.targets.web import Standing, http_request, wanted_address
+from ai_how.bench.targets.web import http_request, model_service, wanted_address
 from ai_how.bench.work import Work, connections_of
 from ai_how.spec.bench import BenchRecipe, Prompts
 
@@ -23,8 +23,8 @@ class Chat:
     body: Callable[[str, Prompts, int], bytes]
     exchange: type[ChatExchange]
 
-    def service(self, recipe: BenchRecipe, place: Place) -> Standing:
-        return Standing(place)
+    def service(self, recipe: BenchRecipe, place: Place) -> Service:
+        return model_service(recipe, place)
 
     def client(self, recipe: BenchRecipe, place: Place) -> Client:
         return Told(recipe, place, loaded(recipe, place, self.work))

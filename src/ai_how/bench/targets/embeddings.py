@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 
 from ai_how.bench.exchange import VectorExchange
-from ai_how.bench.interfaces import Client, Measured, Place
+from ai_how.bench.interfaces import Client, Measured, Place, Service
 from ai_how.bench.loaded import Around, loaded
 from ai_how.bench.model import Value
 from ai_how.bench.prompts import prompt
-from ai_how.bench.targets.web import Standing, http_request, wanted_address
+from ai_how.bench.targets.web import http_request, model_service, wanted_address
 from ai_how.bench.work import Work, connections_of
 from ai_how.spec.bench import BenchRecipe, Prompts
 from ai_how.spec.bench_workloads import Texts as Asked
@@ -21,8 +21,8 @@ class Embeddings:
 
     api = "embeddings"
 
-    def service(self, recipe: BenchRecipe, place: Place) -> Standing:
-        return Standing(place)
+    def service(self, recipe: BenchRecipe, place: Place) -> Service:
+        return model_service(recipe, place)
 
     def client(self, recipe: BenchRecipe, place: Place) -> Counted:
         return Counted(recipe.workload.texts or Asked(), loaded(recipe, place, self.work))

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ai_how.bench.interfaces import Place
+from ai_how.bench.interfaces import Place, Service
 from ai_how.bench.work import Address
 from ai_how.errors import CouldNotTell, UsageError
+from ai_how.spec.bench import BenchRecipe
+from ai_how.spec.bench_target import Deploy
 
 #: Seconds for the first word with the target.
 _KNOCK = 5.0
@@ -66,3 +68,31 @@ class Standing:
 
     def stop(self) -> None:
         """It was there before, and stays."""
+
+
+class Deployed(Standing):
+    """A served model that is there for this benchmark alone, behind the site's gateway."""
+
+    def __init__(self, place: Place, name: str, asked: Deploy) -> None:
+        super().__init__(place)
+        if place.deployer is None:
+            raise UsageError(
+                "the recipe deploys its service, and there is no site here that could serve it",
+                todo="Bring a site up (`ai-how up`), or leave `target.deploy` out and measure what is there.",
+            )
+        self._deployer, self._name, self._asked = place.deployer, name, asked
+
+    def start(self) -> Mapping[str, Any]:
+        """Raises :class:`AiHowError` when it cannot be served: nothing of it stays then."""
+        deployed = self._deployer.up(self._name, self._asked)
+        return {**super().start(), "deployed": dict(deployed)}
+
+    def stop(self) -> None:
+        """Whatever happened since, it goes as it came."""
+        self._deployer.down(self._name)
+
+
+def model_service(recipe: BenchRecipe, place: Place) -> Service:
+    """The served model: deployed where the recipe says so, otherwise there already."""
+    target = recipe.target
+    return Deployed(place, target.model or "", target.deploy) if target.deploy else Standing(place)

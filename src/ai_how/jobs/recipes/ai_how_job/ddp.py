@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from . import notice
+from .steps import Steps
 from .tracking import Run
 
 _GO_ON, _SAVE, _LEAVE = 0, 1, 2
@@ -48,6 +49,7 @@ class Training:
         self._saved_at = time.monotonic()
         self._epoch = self._step = 0
         self._kept: dict[str, Any] = {}
+        self._measured = Steps.of_this_job()
 
     def __enter__(self) -> Self:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
@@ -73,19 +75,21 @@ class Training:
 
     def epochs(self, count: int) -> Iterator[int]:
         """The epochs that are left of `count`."""
-        while self._epoch < count:
+        while self._epoch < count and not self._measured.enough:
             yield self._epoch
             self._epoch, self._step = self._epoch + 1, 0
-            if self._epoch < count:
+            if self._epoch < count and not self._measured.enough:
                 self._obey(self._agree())
 
     def steps(self, count: int) -> Iterator[int]:
         """The steps that are left of this epoch's `count`. Every process must take the same number of steps."""
-        while self._step < count:
+        while self._step < count and not self._measured.enough:
+            self._measured.begin()
             yield self._step
             self._step += 1
             if self._step < count:
                 self._obey(self._agree())
+            self._measured.end(self.device, self._kept["model"], self.rank)
 
     def log(self, **metrics: float) -> None:
         """Record the values of this epoch."""
