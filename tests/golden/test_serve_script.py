@@ -14,9 +14,13 @@ from ai_how.serving.replicas.render import batch_script, job_name
 GOLDEN = Path(__file__).parent / "serve"
 PLACE = Place.of_environment(Path("/home/ada/.local/share/ai-how/envs/llama-cpp-0123"))
 
+IMAGE = Place("python3", "apptainer", "/images/llama.cpp.sif", ("cuda/12.4", "apptainer"))
+
 CASES = {
-    "plain": (Path("/srv/site"), "tiny", ReplicaResources(memory="1G")),
+    "plain": (PLACE, Path("/srv/site"), "tiny", ReplicaResources(memory="1G")),
+    "modules-and-image": (IMAGE, Path("/srv/site"), "tiny", ReplicaResources(memory="1G")),
     "everything": (
+        PLACE,
         Path("/srv/ada's site"),
         "HuggingFaceTB/SmolLM:135M",
         ReplicaResources(
@@ -34,13 +38,13 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_script(case: str) -> None:
-    site, model, resources = CASES[case]
+    place, site, model, resources = CASES[case]
     name = job_name(model)
     script = batch_script(
         name=name,
         folder=site / "share/replicas/abababab",
         log=str(site / f"log/jobs/{name}-%j.log"),
-        place=PLACE,
+        place=place,
         resources=resources,
     )
     assert script == (GOLDEN / f"{case}.sh").read_text(encoding="utf-8")
@@ -64,6 +68,7 @@ def test_modules_are_loaded_before_the_launcher_runs() -> None:
         name="serve-tiny", folder=Path("/srv"), log="/srv/%j.log", place=place, resources=ReplicaResources()
     )
     lines = script.splitlines()
-    loads = [line for line in lines if line.startswith("module load ")]
-    assert loads == ["module load cuda/12.4", "module load 'odd name'"]
+    loads = [line for line in lines if line.startswith("load_module ")]
+    assert loads == ["load_module cuda/12.4", "load_module 'odd name'"]
+    assert lines.index(loads[-1]) < lines.index("set -eu") < lines.index("umask 077")
     assert lines.index(loads[-1]) < next(at for at, line in enumerate(lines) if "python3 -I /srv/" in line)

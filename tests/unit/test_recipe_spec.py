@@ -47,6 +47,7 @@ def test_every_shipped_recipe_is_in_order(name: str) -> None:
         (("script: train.py", "script: null"), "needs 'script'"),
         (("{venv: torch}", "{venv: torch, image: x.sif}"), "an environment is one of"),
         (("{venv: torch}", "{}"), "an environment is one of"),
+        (("{venv: torch}", "{modules: [x], image: x.sif, path: /y}"), "an environment is one of"),
         (("nodes: 2", "nodes: 0"), "greater than or equal to 1"),
         (("memory: 512", "memory: lots"), "memory"),
         (('"00:10:00"', '"soon"'), "soon"),

@@ -11,6 +11,7 @@ from ai_how.errors import CommandFailed
 from ai_how.providers.existing.reach import habits
 from ai_how.run.fake import ScriptedGate
 from ai_how.slurm import facts, parse
+from ai_how.slurm.modules import loading
 from ai_how.slurm.own import Habits, OwnSlurm, habitual
 from ai_how.spec.provider import Existing, ExistingJobs
 
@@ -113,9 +114,7 @@ class TestHabits:
             "#SBATCH --job-name=x",
             "#SBATCH --partition=mine",
             "",
-            "command -v module >/dev/null 2>&1 || . /etc/profile",
-            "module load env/2023 || exit",
-            "module load Apptainer || exit",
+            *loading(("env/2023", "Apptainer")),
             "set -u",
             "true",
         ]

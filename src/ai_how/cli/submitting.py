@@ -48,7 +48,7 @@ def run_recipe(args: argparse.Namespace, kind: str) -> int:
     site = site_of(args)
     if args.dry_run:
         jobs = work.jobs_of(site)
-        python = work.python_for(site, file.recipe, err.print)
+        python = work.python_for(site, file, err.print)
         print(batch_script(jobs.prepare(file.recipe, python, "RUN_ID", jobs.new_folder(file.recipe))), end="")
         return 0
     record = work.submit(site, file, lambda text: err.print(f"[dim]{text}[/]"))

@@ -117,5 +117,4 @@ class Submission:
     tracking_uri: str
     run_id: str
     arguments: Mapping[str, Argument]
-    apptainer: str = "apptainer"
     binds: tuple[str, ...] = ()

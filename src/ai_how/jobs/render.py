@@ -9,6 +9,8 @@ from pathlib import Path
 from ai_how.jobs.model import Submission
 from ai_how.jobs.run_files import folders
 from ai_how.slurm.batch import MEETING, meeting, sbatch_option
+from ai_how.slurm.images import APPTAINER, finding_apptainer
+from ai_how.slurm.modules import loading
 from ai_how.spec.recipe import Argument
 
 #: The word for "save, leave, and come back", agreed with ``ai_how_job.notice``.
@@ -31,6 +33,8 @@ def batch_script(submission: Submission) -> str:
             "#!/bin/bash",
             *_options(submission),
             "",
+            *loading(submission.recipe.environment.modules),
+            *(finding_apptainer() if submission.recipe.environment.image else ()),
             "set -u",
             "umask 077",
             *_environment(submission),
@@ -65,7 +69,7 @@ def _options(submission: Submission) -> Iterator[str]:
 
 
 def _environment(submission: Submission) -> Iterator[str]:
-    folder = submission.folder
+    folder, modules = submission.folder, submission.recipe.environment.modules
     tracked = {"MLFLOW_TRACKING_URI": submission.tracking_uri, "MLFLOW_RUN_ID": submission.run_id}
     if submission.tracking_uri.startswith(IN_FILES):
         # MLflow's own client refuses to write into files otherwise, since its version 3.
@@ -88,9 +92,9 @@ def _environment(submission: Submission) -> Iterator[str]:
         "HF_HUB_DISABLE_TELEMETRY": 1,
     }
     for name, value in variables.items():
-        yield f"export {name}={shlex.quote(str(value))}"
-    for module in submission.recipe.environment.modules:
-        yield f"module load {shlex.quote(module)}"
+        # Modules bring packages of Python's by this variable, too.
+        more = '"${PYTHONPATH:+:$PYTHONPATH}"' if name == "PYTHONPATH" and modules else ""
+        yield f"export {name}={shlex.quote(str(value))}{more}"
 
 
 def _steps(submission: Submission) -> Iterator[str]:
@@ -173,7 +177,7 @@ def _python(submission: Submission, *words: str) -> str:
     nv = ["--nv"] if submission.recipe.resources.gpus_per_node else []
     share = submission.folder.path.parent.parent
     binds = [word for path in (str(share), *submission.binds) for word in ("--bind", path)]
-    return shlex.join([submission.apptainer, "exec", *nv, *binds, image, "python", *words])
+    return f'"${APPTAINER}" {shlex.join(["exec", *nv, *binds, image, "python3", *words])}'
 
 
 def _words(arguments: Mapping[str, Argument]) -> list[str]:

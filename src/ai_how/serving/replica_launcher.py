@@ -34,6 +34,8 @@ else:
 
 NEVER_READY, NOT_PREPARED = 70, 71
 BAD_LAUNCH = 78
+# Where the batch script found Apptainer, or Singularity.
+APPTAINER = "AI_HOW_APPTAINER"
 # The engine has stopped answering after this many heartbeats in a row without an answer.
 MISSED_MOST = 6
 PROBE_SECONDS = 5.0
@@ -129,7 +131,7 @@ class Replica:
         """Prepare, then start the engine. Raises :class:`NotStarted`."""
         here = listen_address(self.launch["listen"])
         words = {"folder": str(self.folder), "address_file": str(self.address_file), "python": sys.executable,
-                 "listen": here}  # fmt: skip
+                 "listen": here, "apptainer": os.environ.get(APPTAINER, "apptainer")}  # fmt: skip
         if any("{port}" in word for word in self.launch["argv"]):
             self.address = (here, free_port(here))
             words["port"] = str(self.address[1])

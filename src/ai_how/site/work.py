@@ -17,8 +17,8 @@ from ai_how.models.convert import Precision
 from ai_how.providers.existing import FarEnvironments
 from ai_how.site.control import Site
 from ai_how.site.facts import facts
+from ai_how.site.runtimes import refuse_absent_image, refuse_absent_path
 from ai_how.slurm.model import Job
-from ai_how.spec.recipe import Recipe
 
 #: Longer than a job's own time limit: it may wait in the queue, and be requeued.
 QUEUE_SECONDS = 7 * 86400
@@ -43,12 +43,18 @@ def refuse_unborn(site: Site) -> None:
         raise UsageError(f"the site '{site.file.spec.name}' was never up", todo="`ai-how up` brings it up.")
 
 
-def python_for(site: Site, recipe: Recipe, progress: Progress) -> str:
-    """The interpreter that the recipe's environment means; a kept environment is built when it is not there."""
-    environment = recipe.environment
+def python_for(site: Site, file: RecipeFile, progress: Progress) -> str:
+    """The interpreter that the recipe's environment means; a kept environment is built when it is not there.
+
+    Raises :class:`NotFound` for a path without Python and for an image, where it can be seen that they are not there.
+    """
+    environment = file.recipe.environment
     if environment.venv is not None:
         return str(environment_of(site, environment.venv, progress) / "bin" / "python")
+    if environment.image is not None:
+        refuse_absent_image(site, environment.image, f"{file.path}: environment.image")
     if environment.path is not None:
+        refuse_absent_path(site, environment.path, f"{file.path}: environment.path")
         return str(Path(environment.path) / "bin" / "python")
     return "python3"
 
@@ -63,7 +69,7 @@ def environment_of(site: Site, name: str, progress: Progress) -> Path:
 def submit(site: Site, file: RecipeFile, progress: Progress) -> JobRecord:
     """Submit a recipe; returns at once with the job's record."""
     jobs = jobs_of(site)
-    return jobs.submit(file, python_for(site, file.recipe, progress), facts(site))
+    return jobs.submit(file, python_for(site, file, progress), facts(site))
 
 
 def acknowledge(site: Site, record: JobRecord) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ai_how.slurm import facts, parse
 from ai_how.slurm.batch import sbatch_option
 from ai_how.slurm.control import Slurm
 from ai_how.slurm.model import Accounting, Job
+from ai_how.slurm.modules import loading
 
 #: Times as seconds since the epoch: the far side may live in another time zone (squeue(1), SLURM_TIME_FORMAT).
 EPOCH_TIMES = {"SLURM_TIME_FORMAT": "%s"}
@@ -127,19 +128,11 @@ def habitual(script: str, habits: Habits) -> str:
     """The script with what every job there has. Pure.
 
     Slurm goes by the last of several lines for one option, so that what the script says counts. Modules are loaded
-    before its first command, in a shell that may have to be told first what `module` is.
+    before its first command.
     """
     lines = script.split("\n")
     end = 1
     while end < len(lines) and (not lines[end].strip() or lines[end].startswith("#")):
         end += 1
     options = [sbatch_option(name, value) if value else f"#SBATCH --{name}" for name, value in habits.options]
-    return "\n".join([lines[0], *options, *lines[1:end], *_loading(habits.modules), *lines[end:]])
-
-
-def _loading(modules: Sequence[str]) -> Iterator[str]:
-    if not modules:
-        return
-    yield "command -v module >/dev/null 2>&1 || . /etc/profile"
-    for module in modules:
-        yield f"module load {module} || exit"
+    return "\n".join([lines[0], *options, *lines[1:end], *loading(habits.modules), *lines[end:]])

@@ -23,20 +23,22 @@ def _memory(value: object) -> object:
 
 
 class Runtime(Frozen):
-    """Where a job's Python comes from: exactly one of the three kinds."""
+    """Where a job's Python comes from: a kept environment, an image or a path, with modules or without; or modules."""
 
     venv: str | None = Field(
         None, description="A kept virtual environment that AI-HOW builds, such as torch."
     )
-    image: str | None = Field(None, description="Path of an Apptainer image whose python runs the script.")
+    image: str | None = Field(None, description="Path of an Apptainer image whose python3 runs the script.")
     modules: tuple[str, ...] = Field((), description="Environment modules to load before.")
     path: str | None = Field(None, description="An existing environment: the folder that holds bin/python.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Runtime:
-        kinds = [self.venv is not None, self.image is not None, bool(self.modules or self.path)]
-        if sum(kinds) != 1:
-            raise ValueError("an environment is one of: venv; image; modules with or without path")
+        kinds = [one for one in (self.venv, self.image, self.path) if one is not None]
+        if len(kinds) > 1 or not (kinds or self.modules):
+            raise ValueError(
+                "an environment is one of: venv; image; path; modules, alone or before one of them"
+            )
         return self
 
 

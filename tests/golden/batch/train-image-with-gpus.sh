@@ -13,6 +13,12 @@
 #SBATCH --signal=B:USR1@300
 #SBATCH --requeue
 
+AI_HOW_APPTAINER=$(command -v apptainer || command -v singularity) || {
+    echo "ai-how: an image is asked for; neither apptainer nor singularity is on PATH of $(uname -n)" >&2
+    echo "ai-how: install one of them there, or name the module that brings it" >&2
+    exit 1
+}
+export AI_HOW_APPTAINER
 set -u
 umask 077
 export MLFLOW_TRACKING_URI=http://127.0.0.1:5000
@@ -42,13 +48,13 @@ rm -rf "$TMPDIR"; mkdir -m 700 "$TMPDIR" || exit
 trap 'rm -rf "$TMPDIR"; touch /srv/site/share/jobs/digits-abababab/ended' EXIT
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 master=$(scontrol --oneliner show node "$head" | sed "s/.* NodeAddr=\([^ ]*\).*/\1/")
-port=$(apptainer exec --nv --bind /srv/site/share '/images/torch 2.sif' python -c 'import socket; s = socket.socket(); s.bind(('"'"''"'"', 0)); print(s.getsockname()[1])')
+port=$("$AI_HOW_APPTAINER" exec --nv --bind /srv/site/share '/images/torch 2.sif' python3 -c 'import socket; s = socket.socket(); s.bind(('"'"''"'"', 0)); print(s.getsockname()[1])')
 pass_on() {
     while sleep 3; kill -0 "$step" 2>/dev/null; do
         scancel --signal=USR1 "$SLURM_JOB_ID"
     done
 }
-srun --kill-on-bad-exit=1 bash -c 'trap '"'"''"'"' USR1; exec apptainer exec --nv --bind /srv/site/share '"'"'/images/torch 2.sif'"'"' python -m ai_how_job.torchrun --nnodes=2 --nproc-per-node=4 --node-rank="$SLURM_NODEID" --master-addr="$0" --master-port="$1" train.py --note '"'"'it'"'"'"'"'"'"'"'"'s a test'"'"'' "$master" "$port" &
+srun --kill-on-bad-exit=1 bash -c 'trap '"'"''"'"' USR1; exec "$AI_HOW_APPTAINER" exec --nv --bind /srv/site/share '"'"'/images/torch 2.sif'"'"' python3 -m ai_how_job.torchrun --nnodes=2 --nproc-per-node=4 --node-rank="$SLURM_NODEID" --master-addr="$0" --master-port="$1" train.py --note '"'"'it'"'"'"'"'"'"'"'"'s a test'"'"'' "$master" "$port" &
 step=$!
 trap 'trap "" USR1; pass_on &' USR1
 if [ -n "$told" ]; then kill -USR1 $$; fi

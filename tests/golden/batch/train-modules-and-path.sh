@@ -11,6 +11,30 @@
 #SBATCH --signal=B:USR1@60
 #SBATCH --requeue
 
+# A batch shell is no login shell: what `module` is may have to be told to it.
+knows_modules() { command -v module >/dev/null 2>&1; }
+for init in "${LMOD_PKG:-}" "${MODULESHOME:-}" /etc/profile /usr/share/{lmod/lmod,modules,Modules}; do
+    if knows_modules; then break; fi
+    if [ -d "$init" ]; then init=$init/init/bash; fi
+    if [ -f "$init" ]; then
+        before=$PATH
+        . "$init"
+        PATH=$before:$PATH
+    fi
+done
+if ! knows_modules; then
+    echo "ai-how: no module system is found on $(uname -n), and modules are asked for: cuda/12.6 nccl" >&2
+    echo "ai-how: neither LMOD_PKG, MODULESHOME nor /etc/profile tells this shell what module is" >&2
+    echo "ai-how: install environment-modules or lmod there, or ask for none" >&2
+    exit 1
+fi
+load_module() {
+    module load "$1" && return
+    echo "ai-how: the module $1 is not loaded on $(uname -n); module avail shows there which can be" >&2
+    exit 1
+}
+load_module cuda/12.6
+load_module nccl
 set -u
 umask 077
 export MLFLOW_TRACKING_URI=http://127.0.0.1:5000
@@ -18,7 +42,7 @@ export MLFLOW_RUN_ID=0af1
 export AI_HOW_OUTPUT_DIR='/srv/ada'"'"'s site/share/jobs/digits-abababab/output'
 export AI_HOW_CHECKPOINT_DIR='/srv/ada'"'"'s site/share/jobs/digits-abababab/checkpoint'
 export AI_HOW_FACTS='/srv/ada'"'"'s site/share/jobs/digits-abababab/facts.json'
-export PYTHONPATH='/srv/ada'"'"'s site/share/jobs/digits-abababab/recipe'
+export PYTHONPATH='/srv/ada'"'"'s site/share/jobs/digits-abababab/recipe'"${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONUNBUFFERED=1
 export OMP_NUM_THREADS=1
 export OMP_WAIT_POLICY=PASSIVE
@@ -27,8 +51,6 @@ export no_proxy=127.0.0.1,localhost
 export DO_NOT_TRACK=1
 export MLFLOW_DISABLE_TELEMETRY=true
 export HF_HUB_DISABLE_TELEMETRY=1
-module load cuda/12.6
-module load nccl
 
 # Heard from here on: before there is a step, the notice is kept for it.
 told=

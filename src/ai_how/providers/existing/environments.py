@@ -11,6 +11,7 @@ from ai_how.errors import AiHowError, CommandFailed, NotFound
 from ai_how.host.environments import REQUIREMENTS
 from ai_how.providers.existing.reach import Reach
 from ai_how.run import Command
+from ai_how.slurm.modules import loading
 
 #: Written last: an environment without it is half-made.
 STAMP = ".ai-how"
@@ -80,11 +81,7 @@ class FarEnvironments:
         return f"python3 -m venv {path} && {pip} -m pip install --no-deps --require-hashes -r {packages}"
 
     def _modules(self) -> str:
-        modules = self._reach.existing.jobs.modules
-        if not modules:
-            return ""
-        load = " && ".join(f"module load {module}" for module in modules)
-        return f"command -v module >/dev/null || . /etc/profile; {load} && "
+        return "".join(f"{line}\n" for line in loading(self._reach.existing.jobs.modules))
 
     def _must_hold_python(self, name: str, folder: Path) -> None:
         if not self._has(f"{folder}/bin/python"):

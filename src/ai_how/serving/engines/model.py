@@ -75,9 +75,10 @@ class Launch:
     """How an engine is started.
 
     In ``argv``, ``environment`` and ``prepare`` these words are filled in on the node: ``{folder}``, where the
-    ``files`` were put; ``{python}``, the launcher's interpreter; ``{listen}``, the address to listen on; ``{port}``, a
-    free port taken by the launcher; ``{address_file}``, where an engine that takes its own port writes ``host:port``
-    (better: no moment at which a stranger can take it). The replica's secret is in the environment variable
+    ``files`` were put; ``{python}``, the launcher's interpreter; ``{apptainer}``, that program's
+    path or Singularity's; ``{listen}``, the address to listen on; ``{port}``, a free port taken by the launcher;
+    ``{address_file}``, where an engine that takes its own port writes ``host:port`` (better: no moment at which a
+    stranger can take it). The replica's secret is in the environment variable
     ``secret_variable``, never among the arguments. Each command of ``prepare`` must end well before the engine starts.
 
     ``end_signal`` is what makes it end. One that ignores SIGTERM can serve on while its job is told to end.

@@ -65,7 +65,7 @@ class Place:
         if self.kind == "apptainer":
             shown = [word for folder in folders for word in ("--bind", folder)]
             how = [*(["--nv"] if gpu else []), *(["--home", home] if home else [])]
-            return ("apptainer", "exec", *how, *shown, image, name, *words)
+            return ("{apptainer}", "exec", *how, *shown, image, name, *words)
         shown = [word for folder in folders for word in ("--volume", f"{folder}:{folder}")]
         told = {*variables, *(["CUDA_VISIBLE_DEVICES"] if gpu else [])}
         named = [word for variable in sorted(told) for word in ("--env", variable)]

@@ -12,6 +12,8 @@ from typing import Literal
 from ai_how.serving.engines import Launch, Place
 from ai_how.serving.replicas.model import ReplicaResources
 from ai_how.slurm.batch import sbatch_option
+from ai_how.slurm.images import finding_apptainer
+from ai_how.slurm.modules import loading
 from ai_how.spec import walltime
 
 LAUNCHER = "replica_launcher.py"
@@ -67,11 +69,12 @@ def batch_script(*, name: str, folder: Path, log: str, place: Place, resources: 
             # A replica that was moved would have a new endpoint: a new one is asked for instead.
             "#SBATCH --no-requeue",
             "",
-            "set -eu",
-            "umask 077",
             "# A notice that comes before the launcher listens must not end it.",
             "trap '' USR1",
-            *(f"module load {shlex.quote(module)}" for module in place.modules),
+            *loading(place.modules),
+            *(finding_apptainer() if place.kind == "apptainer" else ()),
+            "set -eu",
+            "umask 077",
             "export DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1 NO_PROXY=127.0.0.1,localhost",
             "# The launcher takes the place of this shell, so Slurm's signals reach it at once.",
             f"exec {command}",
