@@ -261,3 +261,31 @@ def test_an_ordinary_user_gets_a_network_for_the_engine_too(tmp_path: Path) -> N
     with running.client() as client:
         assert client.get("/v1/models").status_code == 200
     assert running.end()[0] == 0
+
+
+def test_an_engine_that_forgets_its_parent_ends_with_the_guard_all_the_same(tmp_path: Path) -> None:
+    """As programs do that run images: they change their rights, and the kernel forgets whose end is theirs."""
+    place = fake_place(tmp_path / "place", "ollama")
+    program = tmp_path / "place" / "bin" / "ollama"
+    program.rename(program.with_name("real"))
+    forgets = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    program.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c '{forgets}' {program.with_name('real')} \"$@\"\n"
+    )
+    program.chmod(0o755)
+    for whose in ("guard", "launcher"):
+        model = write_ollama_store(tmp_path / f"store-{whose}")
+        running = start(Ollama(), place, model, tmp_path / whose)
+        running.record()
+        engine = Path(f"/proc/{running.tree()[-1]}")
+        assert b"serve" in (engine / "cmdline").read_bytes()
+        os.kill(running.child() if whose == "guard" else running.process.pid, signal.SIGKILL)
+        until(lambda engine=engine: gone(engine))
+        running.process.communicate(timeout=30)
+
+
+def gone(process: Path) -> bool:
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

@@ -58,7 +58,9 @@ def test_without_a_module_system_the_job_ends_and_says_so() -> None:
     done = run(*loading(["cuda/12.4", "it's $HOME"]), "echo went on")
     assert done.returncode == 1 and done.stdout == ""
     assert f"no module system is found on {os.uname().nodename}" in done.stderr
-    assert "cuda/12.4 'it'\"'\"'s $HOME'" in done.stderr and "install environment-modules or lmod" in done.stderr
+    assert (
+        "cuda/12.4 'it'\"'\"'s $HOME'" in done.stderr and "install environment-modules or lmod" in done.stderr
+    )
 
 
 def test_a_module_that_is_not_there_ends_the_job(home: Path) -> None:

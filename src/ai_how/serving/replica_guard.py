@@ -56,6 +56,7 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="the engine's processes are not children: know its socket by its user",
     )
+    parser.add_argument("--container", metavar="FILE", help="where the engine's container tells its process")
     parser.add_argument(
         "--engine-secret", metavar="VARIABLE", help="give the engine the secret too, in this variable"
     )
@@ -108,12 +109,52 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(words: list[str], environment: dict[str, str]) -> int:
+def start(words: list[str], environment: dict[str, str], container: str | None = None) -> int:
     """Start the engine in a process group of its own; it never outlives the guard."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
+    keeper = keep(container)
     pid = os.fork()
-    return pid or become(words, environment, libc, parent)
+    if not pid:
+        become(words, environment, libc, parent)
+    os.write(keeper, str(pid).encode())
+    return pid
+
+
+def keep(container: str | None) -> int:
+    """Start a process that ends the engine's group when the guard is gone, however it went; where to write the group.
+
+    The kernel forgets that it was to kill a child with its parent when the child changes its rights, as programs do
+    that run images. A ``container`` is no child at all: that file tells its first process.
+    """
+    reads, writes = os.pipe()
+    if os.fork():
+        os.close(reads)
+        return writes
+    try:
+        os.close(writes)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        with os.fdopen(reads, "rb") as file:
+            group = file.read()  # to the end: the guard's own end
+        end_container(container)
+        if group:
+            os.killpg(int(group), signal.SIGKILL)
+    finally:
+        os._exit(0)
+
+
+def end_container(file: str | None) -> None:
+    """Kill the first process of a container, and all the others with it, unless it has ended."""
+    try:
+        pid = int(Path(file).read_text()) if file else 0
+        inside = Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].splitlines()[0].split()
+        if (
+            len(inside) > 1 and inside[-1] == "1"
+        ):  # the first of processes of their own: the number is not another's
+            os.kill(pid, signal.SIGKILL)
+    except (OSError, ValueError, IndexError):
+        pass
 
 
 def become(words: list[str], environment: dict[str, str], libc: ctypes.CDLL, parent: int) -> NoReturn:
@@ -188,7 +229,7 @@ class Guard:
         loop.add_signal_handler(signal.SIGCHLD, self.look)
         loop.add_signal_handler(signal.SIGINT, lambda: self.end(signal.SIGTERM))
         filled = {name: fill(value, words) for name, value in self.environment.items()}
-        self.pid = start([fill(word, words) for word in self.asked.engine], filled)
+        self.pid = start([fill(word, words) for word in self.asked.engine], filled, self.asked.container)
         self.look()
         while not self.ended.done() and not is_engines(port, self.pid, by_owner=self.asked.by_owner):
             await asyncio.sleep(LOOK_SECONDS)

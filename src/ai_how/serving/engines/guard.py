@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ai_how.serving.engines.model import LoadPage
-from ai_how.serving.engines.place import Place
+from ai_how.serving.engines.place import PID_FILE, Place
 
 _ROOM = Path(__file__).parent.parent
 #: What the guard needs on the node.
@@ -24,7 +24,7 @@ def guarded(argv: tuple[str, ...], place: Place, *, engine_secret: str | None = 
     """
     how = [] if place.kind == "folder" else ["--loopback"]
     if place.kind == "podman":
-        how.append("--by-owner")
+        how += ["--by-owner", "--container", PID_FILE]
     if engine_secret:
         how += ["--engine-secret", engine_secret]
     return (

@@ -10,6 +10,9 @@ from typing import Literal
 from ai_how.errors import UsageError
 from ai_how.spec.runtime import ServingRuntime
 
+#: Where Podman writes the number of a container's first process, which is no child of ours.
+PID_FILE = "{folder}/container.pid"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -71,9 +74,9 @@ class Place:
         named = [word for variable in sorted(told) for word in ("--env", variable)]
         devices = ["--device", "nvidia.com/gpu=all"] if gpu else []
         # Podman's process is what the launcher watches. Without control groups of its own the container stays in the
-        # job's, and ends with the job whatever happens.
-        kept = ["--rm", "--init", "--network=host", "--userns=keep-id", "--cgroups=disabled",
-                "--security-opt=label=disable"]  # fmt: skip
+        # job's, and ends with the job whatever happens. Its root is the user who starts it, or root if that is root.
+        kept = ["--rm", "--init", "--network=host", "--user=0:0", "--cgroups=disabled",
+                "--security-opt=label=disable", f"--pidfile={PID_FILE}"]  # fmt: skip
         return ("podman", "run", *kept, *devices, *shown, *named, "--entrypoint", name, image, *words)
 
 

@@ -43,7 +43,7 @@ class Transformers:
         if request.devices:
             words.append("--batching")
         argv = place.command(
-            "python", words, binds=("{folder}", str(request.path)), variables=(*environment, GUARD_SECRET),
+            "python3", words, binds=("{folder}", str(request.path)), variables=(*environment, GUARD_SECRET),
             gpu=request.devices > 0,
         )  # fmt: skip
         return Launch(
