@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ai_how.bench.statistics import ALPHA, compare, detectable, enough_runs, interval
+from ai_how.bench.statistics import ALPHA, compare, detectable, enough_runs, interval, student
 from ai_how.bench.steady import FEWEST, judge, mser5, trend
 
 
@@ -91,6 +91,90 @@ def test_no_change_is_called_one_at_most_once_in_twenty() -> None:
     print(f"no change was called a change in {called} of 400 comparisons of two figures each")
     # 20 are expected at most; the allowance is three standard deviations of that count.
     assert called <= 400 * ALPHA + 3 * math.sqrt(400 * ALPHA * (1 - ALPHA))
+
+
+def slots(seed: int, count: int, kind: str, taking_after: float) -> list[float]:
+    """Runs of one machine, one after the other: each takes after the one before, and some are far off."""
+    chance = random.Random(f"{seed} {kind}")
+    made, level = [], 0.0
+    for _ in range(count):
+        step = chance.gauss(0, 1)
+        if kind == "heavy tails":
+            step /= math.sqrt(chance.gammavariate(1, 1))
+        elif kind == "outliers" and chance.random() < 0.1:
+            step += 20
+        level = taking_after * level + math.sqrt(1 - taking_after**2) * step
+        made.append(50 + level)
+    return made
+
+
+def in_turns(values: list[float]) -> tuple[list[float], list[float]]:
+    """Dealt out as a benchmark's own rounds are: a b, b a, b a, a b."""
+    pairs = [
+        values[index : index + 2][:: 1 if index // 2 % 4 in (0, 3) else -1]
+        for index in range(0, len(values), 2)
+    ]
+    return [one for one, _ in pairs], [two for _, two in pairs]
+
+
+@pytest.mark.parametrize("taking_after", [0.0, 0.6])
+@pytest.mark.parametrize("kind", ["normal", "heavy tails", "outliers"])
+@pytest.mark.parametrize("count", [4, 6])
+def test_whatever_the_noise_no_change_is_called_one_at_most_once_in_twenty(
+    count: int, kind: str, taking_after: float
+) -> None:
+    rounds, called = 400, 0
+    for seed in range(rounds):
+        sides = [in_turns(slots(2 * seed + number, 2 * count, kind, taking_after)) for number in range(2)]
+        before, after = ({str(number): side[which] for number, side in enumerate(sides)} for which in (0, 1))
+        found = compare(before, after, {"0": "lower", "1": "lower"}, in_turns=True)
+        called += any(change.found for change in found)
+    print(f"no change was called a change in {called} of {rounds}")
+    assert called <= rounds * ALPHA + 3 * math.sqrt(rounds * ALPHA * (1 - ALPHA))
+
+
+@pytest.mark.parametrize(("count", "turns"), [(5, False), (6, True), (10, True)])
+def test_what_would_be_found_is_found_about_as_often_as_said(count: int, turns: bool) -> None:
+    chance, found, tries = random.Random(1), 0, 200
+
+    def normal(level: float) -> list[float]:
+        return [chance.gauss(level, 1) for _ in range(count)]
+
+    told = [detectable(normal(50), normal(50), in_turns=turns) or 0.0 for _ in range(200)]
+    least = sum(told) / len(told)
+    for _ in range(tries):
+        before, after = {"x": normal(50)}, {"x": normal(50 * (1 + least))}
+        found += compare(before, after, {"x": "lower"}, in_turns=turns)[0].found
+    print(f"a change of {least:.1%} was found in {found} of {tries}")
+    assert 0.65 <= found / tries <= 0.95
+
+
+@pytest.mark.parametrize("count", [3, 5, 10])
+def test_an_interval_holds_the_truth_as_often_as_it_says(count: int) -> None:
+    chance, tries = random.Random(2), 250
+    bounds = [interval([chance.gauss(50, 1) for _ in range(count)], seed) for seed in range(tries)]
+    held = sum(low <= 50 <= high for low, high in filter(None, bounds))
+    print(f"{held} of {tries} intervals of {count} runs hold the truth")
+    assert 0.91 <= held / tries <= 0.985
+
+
+def test_no_interval_of_times_begins_below_nothing() -> None:
+    low, high = interval([0.1, 0.1, 9.0]) or (1.0, 1.0)
+    assert low == 0.0 and high > 9
+
+
+def test_students_t_is_that_of_the_tables() -> None:
+    for degrees, value in (
+        (1, 12.706),
+        (2, 4.303),
+        (3, 3.182),
+        (4, 2.776),
+        (10, 2.228),
+        (30, 2.042),
+        (120, 1.980),
+    ):
+        assert student(0.975, degrees) == pytest.approx(value, abs=6e-4)
+    assert student(0.8, 5) == pytest.approx(0.9195, abs=1e-4)
 
 
 def test_a_change_for_the_better_is_found_and_is_no_regression() -> None:

@@ -27,25 +27,76 @@ Better = Literal["lower", "higher"]
 
 
 def interval(values: Sequence[float], seed: int = 0, confidence: float = 0.95) -> tuple[float, float] | None:
-    """A percentile bootstrap interval of the mean over runs. None for fewer than three: two runs have no spread.
+    """A bootstrap interval of the mean over runs. None for fewer than three: two runs have no spread.
 
-    With few runs such intervals are known to be too narrow; no decision here rests on one.
+    The percentiles of means that are drawn anew are too near to each other with few runs: of three, such an interval
+    holds the truth three times out of four. So both ends are moved away from the mean by what Student's t asks more
+    than the normal distribution does. Nothing that cannot be negative gets an end below 0.
     """
-    if len(values) < 3:
+    count = len(values)
+    if count < 3:
         return None
     chance = random.Random(seed)
-    means = sorted(fmean(chance.choices(values, k=len(values))) for _ in range(_DRAWS))
-    tail = (1 - confidence) / 2
-    return means[int(tail * _DRAWS)], means[min(_DRAWS - 1, int((1 - tail) * _DRAWS))]
+    means = sorted(fmean(chance.choices(values, k=count)) for _ in range(_DRAWS))
+    tail, middle = (1 - confidence) / 2, fmean(values)
+    wider = math.sqrt(count / (count - 1)) * student(1 - tail, count - 1) / NormalDist().inv_cdf(1 - tail)
+    low, high = means[int(tail * _DRAWS)], means[min(_DRAWS - 1, int((1 - tail) * _DRAWS))]
+    low, high = middle - wider * (middle - low), middle + wider * (high - middle)
+    return (low if min(values) < 0 else max(0.0, low)), high
 
 
-def detectable(before: Sequence[float], after: Sequence[float], power: float = 0.8) -> float | None:
-    """The smallest change, as a share of ``before``, that such runs would show with that chance. None for too few."""
-    if min(len(before), len(after)) < 2 or not fmean(before):
+def student(share: float, degrees: int) -> float:
+    """The value that ``share`` (half or more) of Student's t with so many degrees of freedom is not above."""
+    low, high = 0.0, 1.0
+    while _below(high, degrees) < share:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _below(middle, degrees) < share else (low, middle)
+    return high
+
+
+def _below(value: float, degrees: int) -> float:
+    """The share of Student's t that is not above ``value``: the finite sum that there is for whole degrees."""
+    angle = math.atan2(value, math.sqrt(degrees))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = degrees % 2
+    term = total = 0.0 if degrees == 1 else cosine if odd else 1.0
+    for step in range(3 if odd else 2, degrees - 1, 2):
+        term *= cosine * cosine * (step - 1) / step
+        total += term
+    inside = 2 / math.pi * (angle + sine * total) if odd else sine * total
+    return (1 + inside) / 2
+
+
+def detectable(
+    before: Sequence[float],
+    after: Sequence[float],
+    power: float = 0.8,
+    *,
+    in_turns: bool = False,
+    figures: int = 1,
+) -> float | None:
+    """The smallest change, as a share of ``before``, that such runs would show with that chance. None for too few.
+
+    It is that of :func:`compare`: so many ``figures`` at once, by the deals that so few runs can be dealt out in, and
+    within the pairs where it looks at those.
+    """
+    first, second = len(before), len(after)
+    if min(first, second) < 2 or not fmean(before) or not enough_runs(first, second):
         return None
-    spread = math.sqrt(variance(before) / len(before) + variance(after) / len(after))
-    normal = NormalDist()
-    return (normal.inv_cdf(1 - ALPHA / 2) + normal.inv_cdf(power)) * spread / abs(fmean(before))
+    if in_turns and first == second >= PAIRS:
+        spread = math.sqrt(variance([old - new for old, new in zip(before, after, strict=True)]) / first)
+        degrees, deals = first - 1, 2.0**first
+    else:
+        spread = math.sqrt(variance(before) / first + variance(after) / second)
+        degrees, deals = first + second - 2, math.comb(first + second, first)
+    # Each deal has its mirror image, which is as far: chances come in twos. Where one pair of them is all that may count,
+    # what is to be exceeded is the farthest of the others, which is chance itself: that takes about half the share.
+    pairs = math.floor(ALPHA * deals / 2)
+    alpha = (2 if pairs > 1 else 1) * pairs / deals
+    distance = student(1 - alpha / figures / 2, degrees) + student(power, degrees)
+    return distance * spread / abs(fmean(before))
 
 
 @dataclass(frozen=True)
@@ -116,8 +167,9 @@ def compare(
         old, new = fmean(before[name]), fmean(after[name])
         change = (new - old) / old if old else math.copysign(math.inf, new) if new else 0.0
         found.append(
-            Change(name, old, new, change, chance, detectable(before[name], after[name]), better[name])
-        )
+            Change(name, old, new, change, chance,
+                   detectable(before[name], after[name], in_turns=in_turns, figures=len(names)), better[name])
+        )  # fmt: skip
     return tuple(found)
 
 
