@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
 from ai_how.bench.exchange import ChatExchange, Exchange, OllamaExchange, VectorExchange
 from ai_how.bench.parse import EventParser, ResponseParser, Rubbish
 from ai_how.bench.targets.web import address_of
-from ai_how.errors import UsageError
+from ai_how.errors import NotFound, UsageError
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 201 Made\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nmore: less\r\n\r\n"
@@ -191,7 +192,13 @@ def test_a_refusal_is_a_failure_by_its_status() -> None:
     assert plain.error == "status 404" and not plain.good
 
 
-def test_an_address_with_tls_is_refused_rather_than_asked_in_vain() -> None:
+def test_an_address_with_tls_is_known_by_a_certificate(tmp_path: Path) -> None:
     assert str(address_of("http://127.0.0.1:8080")) == "127.0.0.1:8080"
-    with pytest.raises(UsageError, match="speaks TLS"):
-        address_of("https://127.0.0.1:8080")
+    assert address_of("http://127.0.0.1").context is None
+    address = address_of("https://127.0.0.1")
+    assert (address.port, address.url) == (443, "https://127.0.0.1:443") and address.context is not None
+    (tmp_path / "ca.pem").write_text("none")
+    with pytest.raises(UsageError, match="holds no certificate"):
+        address_of("https://127.0.0.1", tmp_path / "ca.pem")
+    with pytest.raises(NotFound):
+        address_of("https://127.0.0.1", tmp_path / "nowhere.pem")

@@ -25,6 +25,7 @@ from ai_how.bench.search import ends, following
 from ai_how.bench.shard import part_of
 from ai_how.bench.shards import Offset, offset_of, settled, together
 from ai_how.bench.timeline import examples, timeline
+from ai_how.bench.work import Address
 from ai_how.errors import AiHowError, NotFound
 from ai_how.run import LocalGate
 from ai_how.spec.bench import BenchRecipe, Search, override, parse_bench
@@ -100,7 +101,7 @@ def test_two_sides_take_turns_and_points_are_visited_in_every_repetition() -> No
     assert order[:4] == [(1, "a", 1), (1, "b", 1), (1, "a", 2), (1, "b", 2)]
     assert order[4:6] == [(2, "b", 1), (2, "a", 1)] and len(order) == 12
     addresses = {one.side: one.place.address for one in spots(asked, place())}
-    assert addresses["b"] == ("127.0.0.1", 2)
+    assert addresses["b"] == Address("127.0.0.1", 2)
 
 
 # --- shards -------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def test_what_is_left_out_is_written_into_the_resolved_recipe() -> None:
 def test_every_mistake_at_once_with_its_place() -> None:
     text = GOOD.replace("rate: 10", "rte: 10, arrivals: poison").replace("tiny}", "tiny, url: 'ftp://x'}")
     assert problems(text) == [
-        "4:1 'ftp://x' is no address that can be loaded: http://HOST:PORT without a path is wanted",
+        "4:1 'ftp://x' is no address to be loaded: http:// or https://HOST:PORT is wanted, without a path",
         "5:8 unknown key 'rte' in 'load'",
         "5:27 'load.arrivals' should be 'constant', 'poisson', 'bursts', 'ramp', 'trace' or 'closed', not 'poison'",
     ]
@@ -76,7 +76,7 @@ def test_what_does_not_fit_together_is_refused(old: str, new: str, said: str) ->
 ])  # fmt: skip
 def test_addresses(url: str, host: str, port: int) -> None:
     recipe = parse_bench(GOOD.replace("model: tiny", f'model: tiny, url: "{url}"'), "r.yaml")
-    assert address_of(recipe.target.url or "") == (host, port)
+    assert address_of(recipe.target.url or "") == (host, port, None)
 
 
 def test_a_request_is_whole_and_carries_the_token() -> None:

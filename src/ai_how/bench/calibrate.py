@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from ai_how.bench.model import Calibration
 from ai_how.bench.work import Address, Taken, Work
 from ai_how.errors import AiHowError
 from ai_how.run import Command, Gate, wait_until
+from ai_how.security.certificates import Certificates
 from ai_how.spec.bench import BenchRecipe
 
 #: Seconds of each part, and the clients of the one that seeks the ceiling.
@@ -31,15 +33,22 @@ class BeyondGenerator(AiHowError):
 
 
 @contextmanager
-def reference_server(gate: Gate, *options: str) -> Iterator[Address]:
-    """A :mod:`ai_how.bench.reference` in a process of its own, on a port of loopback that is free."""
+def reference_server(gate: Gate, *options: str, tls: bool = False) -> Iterator[Address]:
+    """A :mod:`ai_how.bench.reference` in a process of its own, on a port of loopback that is free.
+
+    With ``tls`` it has a certificate of its own, for as long as it lives.
+    """
     with tempfile.TemporaryDirectory(prefix="ai-how-bench-") as folder:
-        output = Path(folder) / "port"
+        output, trust = Path(folder) / "port", None
+        if tls:
+            own = Certificates(Path(folder), "bench")
+            own.renew("reference", ("127.0.0.1",), 1, time.time())
+            options, trust = (*options, f"--certificate={own.of('reference')}"), own.ca.read_text()
         command = Command((sys.executable, "-m", "ai_how.bench.reference", *options))
         process = gate.start(command, output)
         try:
             port = wait_until(lambda: _port(output), what="the start of the reference server", timeout=30)
-            yield Address("127.0.0.1", port)
+            yield Address("127.0.0.1", port, trust)
         finally:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -128,6 +129,12 @@ def allow_files(connections: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "TLS failed"
+    return "connection timed out" if isinstance(error, TimeoutError) else "connection refused"
+
+
 class Pool:
     """Connections to one target, ``most`` at most. ``ended`` is told of every exchange, good or not.
 
@@ -140,6 +147,7 @@ class Pool:
     ) -> None:
         allow_files(most)
         self._address, self._most, self._timeout = address, most, timeout
+        self._tls = address.context
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._waiting: deque[tuple[Exchange, bytes]] = deque()
@@ -217,13 +225,15 @@ class Pool:
         except OSError as error:
             if self._waiting:
                 exchange, _ = self._waiting.popleft()
-                timed_out = isinstance(error, TimeoutError)
-                exchange.error = "connection timed out" if timed_out else "connection refused"
+                exchange.error = _why(error)
                 self.ended(exchange)
 
     async def _connect(self) -> None:
         async with asyncio.timeout(self._timeout):
-            _, connection = await self._loop.create_connection(lambda: Connection(self), *self._address)
+            host, port, _ = self._address
+            _, connection = await self._loop.create_connection(
+                lambda: Connection(self), host, port, ssl=self._tls
+            )
         self._there.add(connection)
         self.idle(connection)
 

@@ -54,7 +54,7 @@ def spots(recipe: BenchRecipe, place: Place) -> list[Spot]:
         own = override(recipe, recipe.against) if side == "b" else recipe
         there = place
         if side == "b" and own.target.url and own.target.url != recipe.target.url:
-            there = replace(place, address=address_of(own.target.url))
+            there = replace(place, address=address_of(own.target.url, own.target.certificate))
         found += [Spot(side, point, override(own, point), there) for point in points(recipe)]
     return found
 

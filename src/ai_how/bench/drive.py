@@ -25,7 +25,13 @@ _TELL = 0.25
 _GRACE = 0.5
 #: Seconds that a client of a closed loop waits after a failure, so as not to spin.
 _BREATH = 0.05
-_FAILED_TO_REACH = ("connection refused", "connection timed out", "closed by the target", "timed out")
+_FAILED_TO_REACH = (
+    "connection refused",
+    "TLS failed",
+    "connection timed out",
+    "closed by the target",
+    "timed out",
+)
 
 
 class Drive:

@@ -37,7 +37,7 @@ class LoadClient:
         """Raises :class:`AiHowError` with the figure when the recipe asks for more than the ceiling."""
         if self._work.carrier is not None:
             return None
-        with reference_server(self._place.gate) as reference:
+        with reference_server(self._place.gate, tls=self._work.address.trust is not None) as reference:
             work = self._make(self._recipe, replace(self._place, address=reference, token=None))
             return uvloop.run(calibrate(self._recipe, work))
 

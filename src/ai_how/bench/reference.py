@@ -20,6 +20,7 @@ import heapq
 import json
 import re
 import resource
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -169,14 +170,20 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-async def serve(manner: Manner, port: int = 0) -> None:
-    """Answer until nobody has been connected for a while; prints the port first."""
+async def serve(manner: Manner, port: int = 0, certificate: str | None = None) -> None:
+    """Answer until nobody has been connected for a while; prints the port first. With TLS by a certificate's file."""
     loop = asyncio.get_running_loop()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     there: set[Server] = set()
     agenda = Agenda(loop)
-    server = await loop.create_server(lambda: Server(manner, agenda, there), "127.0.0.1", port, backlog=4096)
+    context = None
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+    server = await loop.create_server(
+        lambda: Server(manner, agenda, there), "127.0.0.1", port, backlog=4096, ssl=context
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     alone = 0.0
     while alone < _ALONE:
@@ -190,10 +197,12 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--certificate", help="a file with a key and its certificate: speak TLS")
     for name in ("service", "stall", "period", "drain", "token"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Manner, name))
     asked = vars(parser.parse_args())
-    uvloop.run(serve(port=asked.pop("port"), manner=Manner(**asked)))
+    port, certificate = asked.pop("port"), asked.pop("certificate")
+    uvloop.run(serve(Manner(**asked), port, certificate))
     return 0
 
 

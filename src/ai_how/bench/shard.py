@@ -100,7 +100,8 @@ class Shard:
     async def _calibrate(self, facts: Mapping[str, Any]) -> None:
         assert self._recipe is not None and self._place is not None
         own = part_of(self._recipe, self._index, self._count)
-        with reference_server(self._place.gate) as reference:
+        address = self._place.address
+        with reference_server(self._place.gate, tls=bool(address and address.trust is not None)) as reference:
             work = self._work(own, replace(self._place, address=reference, token=None))
             found = await calibrate(own, work, refuse=False)
         self._say({"calibration": found.model_dump()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -11,10 +12,28 @@ from ai_how.spec.bench import BenchRecipe
 
 
 class Address(NamedTuple):
-    """Where the target listens."""
+    """Where the target listens.
+
+    ``trust`` is None where it speaks no TLS, and otherwise the certificates by which it is known, as PEM; empty for the
+    system's own.
+    """
 
     host: str
     port: int
+    trust: str | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'http' if self.trust is None else 'https'}://{self}"
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What a TLS connection to it is checked by. Raises :class:`ssl.SSLError` for certificates that are none."""
+        if self.trust is None:
+            return None
+        context = ssl.create_default_context(cadata=self.trust or None)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}" if ":" not in self.host else f"[{self.host}]:{self.port}"

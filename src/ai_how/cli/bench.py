@@ -214,7 +214,10 @@ def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> 
     from ai_how.run import LocalGate
 
     url, token = _where(recipe, site)
-    address = address_of(url) if url else None
+    certificate = recipe.target.certificate or (
+        site.gateway_ca if site and recipe.target.url is None else None
+    )
+    address = address_of(url, certificate) if url else None
     with tempfile.TemporaryDirectory(prefix="ai-how-bench-") as folder:
         here = Place(LocalGate(), Path(folder), address, token, scripts=_script)
         if site is None or not site.exists:

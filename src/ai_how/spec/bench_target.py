@@ -47,8 +47,8 @@ __all__ = [
 ]
 #: A name in the environment.
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-#: `http://HOST:PORT`; a host in brackets is an IPv6 address.
-_ADDRESS = re.compile(r"^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?$")
+#: `http://HOST:PORT` or `https://HOST:PORT`; a host in brackets is an IPv6 address.
+_ADDRESS = re.compile(r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?$")
 
 Api = Literal[
     "http", "openai", "ollama", "embeddings", "chain", "retrieval", "s3", "sql", "fio", "metadata", "checkpoint",
@@ -111,6 +111,11 @@ class Target(Frozen):
     url: str | None = Field(
         None, description="Address, such as http://127.0.0.1:8080; the gateway when left out."
     )
+    certificate: str | None = Field(
+        None,
+        description="A file with the certificate by which an https address is known, or with its authority's; the "
+        "system's own when left out. The gateway's is known.",
+    )
     token_variable: Variable | None = Field(
         None, description="Variable of the environment that holds the token; the gateway's own is known."
     )
@@ -144,7 +149,7 @@ class Target(Frozen):
                 raise ValueError(f"a target of the api '{self.api}' has no address")
             if not _ADDRESS.match(self.url):
                 raise ValueError(
-                    f"'{self.url}' is no address that can be loaded: http://HOST:PORT without a path is wanted"
+                    f"'{self.url}' is no address to be loaded: http:// or https://HOST:PORT is wanted, without a path"
                 )
         elif self.api == "http":
             raise ValueError("a target of the api 'http' needs 'url', such as http://127.0.0.1:8080")

@@ -30,6 +30,11 @@ class Seconded(Around):
         for tool in self._tools:
             if recipe.target.api not in tool.api:
                 raise UsageError(f"{tool.name} knows no target of the api '{recipe.target.api}'")
+            if place.address is not None and place.address.trust is not None:
+                raise UsageError(
+                    f"{tool.name} is asked of addresses without TLS alone",
+                    todo="Leave `target.second` out here.",
+                )
             if tool.keyless and place.token:
                 raise UsageError(
                     f"{tool.name} takes a token by its command line alone, where everybody can read it",

@@ -95,8 +95,11 @@ class Chained:
     def _client(self) -> httpx.Client:
         token = self._place.token
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        base = f"http://{wanted_address(self._place)}"
-        return httpx.Client(base_url=base, headers=headers, trust_env=False, timeout=self._recipe.timeout)
+        address = wanted_address(self._place)
+        return httpx.Client(
+            base_url=address.url, headers=headers, trust_env=False, timeout=self._recipe.timeout,
+            verify=address.context or True,
+        )  # fmt: skip
 
     def fill(self) -> None:
         """Embed every document, once. Raises :class:`CouldNotTell` where the model embeds nothing."""

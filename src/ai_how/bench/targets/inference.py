@@ -21,6 +21,7 @@ from ai_how.bench.interfaces import Client, Measured, Place
 from ai_how.bench.loaded import Around
 from ai_how.bench.model import Value
 from ai_how.bench.targets.driven import PROBES, python_of, seconds_histogram
+from ai_how.bench.targets.web import wanted_address
 from ai_how.errors import AiHowError, CouldNotTell
 from ai_how.run import Command
 from ai_how.spec.bench import BenchRecipe, Prompts
@@ -100,10 +101,14 @@ class Told(Around):
         """By ``/tokenize``, which llama.cpp and vLLM have. Raises :class:`CouldNotTell` where the server has not."""
         token = self._place.token
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        counts = []
+        counts, address = [], wanted_address(self._place)
         try:
             with httpx.Client(
-                base_url=f"http://{self._place.address}", headers=headers, trust_env=False, timeout=30
+                base_url=address.url,
+                headers=headers,
+                trust_env=False,
+                timeout=30,
+                verify=address.context or True,
             ) as client:
                 for text in texts:
                     body = {"content": text, "prompt": text, "model": self._recipe.target.model}

@@ -61,7 +61,8 @@ def _recipe(recipe: BenchRecipe, name: str, part: Part) -> BenchRecipe:
 
 
 def _place(place: Place, part: Part) -> Place:
-    return replace(place, address=address_of(part.target.url)) if part.target.url else place
+    target = part.target
+    return replace(place, address=address_of(target.url, target.certificate)) if target.url else place
 
 
 class Both:

@@ -67,6 +67,10 @@ class Store:
         self._auth = AWS4Auth(key, secret, asked.region, "s3")
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy stands before what is measured
+        if address.trust:
+            known_by = place.folder / "authority.pem"  # this library takes a file alone
+            known_by.write_text(address.trust)
+            self._session.verify = str(known_by)
         self._signed: dict[tuple[str, str], tuple[float, bytes]] = {}
 
     def path(self, name: str = "") -> str:
@@ -84,7 +88,7 @@ class Store:
     def sign(self, method: str, path: str, data: bytes) -> bytes:
         """The request whole, as bytes, signed now."""
         ready = requests.Request(
-            method, f"http://{self.address}{path}", data=data or None, headers={"host": str(self.address)}
+            method, f"{self.address.url}{path}", data=data or None, headers={"host": str(self.address)}
         ).prepare()
         self._auth(ready)
         head = "".join(f"{name}: {text_of(value)}\r\n" for name, value in ready.headers.items())
@@ -97,7 +101,7 @@ class Store:
         """Send it now. Raises :class:`CouldNotTell` for an answer that is no success and none of ``accept``."""
         try:
             answer = self._session.request(
-                method, f"http://{self.address}{path}", data=data or None, auth=self._auth, timeout=60
+                method, f"{self.address.url}{path}", data=data or None, auth=self._auth, timeout=60
             )
         except requests.RequestException as error:
             raise CouldNotTell(
@@ -169,7 +173,7 @@ def at_the_store(recipe: BenchRecipe, place: Place) -> Place:
         return place
     # The site's keys are for the site's store, and are shown to no other.
     others = {name: value for name, value in place.settings.items() if not name.startswith("s3_")}
-    return replace(place, address=address_of(recipe.target.url), settings=others)
+    return replace(place, address=address_of(recipe.target.url, recipe.target.certificate), settings=others)
 
 
 def work_of(recipe: BenchRecipe, store: Store, asked: Asked, uploads: list[str]) -> Work:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ai_how.bench.interfaces import Place, Service
 from ai_how.bench.work import Address
 from ai_how.errors import CouldNotTell, UsageError
+from ai_how.run.files import read_whole
 from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.bench_target import Deploy
 
@@ -17,15 +20,22 @@ from ai_how.spec.bench_target import Deploy
 _KNOCK = 5.0
 
 
-def address_of(url: str) -> Address:
-    """Host and port of ``http://HOST:PORT``. Raises :class:`UsageError` for TLS, which is not spoken yet."""
+def address_of(url: str, certificate: Path | str | None = None) -> Address:
+    """What ``http://HOST:PORT`` or ``https://HOST:PORT`` means; the latter known by a file of certificates, or by the
+    system's own.
+
+    Raises :class:`NotFound` for a file that is not there, :class:`UsageError` for one that holds no certificate.
+    """
     parts = urlsplit(url)
-    if parts.scheme == "https":
-        raise UsageError(
-            f"{url} speaks TLS, and what measures does not yet",
-            todo="Measure an address without TLS: a site whose gateway is not exposed, or the engine itself.",
-        )
-    return Address(parts.hostname or "127.0.0.1", parts.port or 80)
+    host = parts.hostname or "127.0.0.1"
+    if parts.scheme != "https":
+        return Address(host, parts.port or 80)
+    address = Address(host, parts.port or 443, read_whole(Path(certificate)) if certificate else "")
+    try:
+        _ = address.context
+    except ssl.SSLError as error:
+        raise UsageError("the file holds no certificate", where=str(certificate), cause=str(error)) from error
+    return address
 
 
 def wanted_address(place: Place) -> Address:
@@ -47,6 +57,13 @@ def http_request(
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def knocked(address: Address) -> None:
+    """Connect once, with TLS where the address has it. Raises :class:`OSError`."""
+    with socket.create_connection(address[:2], timeout=_KNOCK) as plain:
+        if (context := address.context) is not None:
+            context.wrap_socket(plain, server_hostname=address.host).close()
+
+
 class Standing:
     """A service that is there already, at an address."""
 
@@ -56,7 +73,14 @@ class Standing:
     def start(self) -> Mapping[str, Any]:
         """See that it takes a connection. Raises :class:`CouldNotTell` when it does not."""
         try:
-            socket.create_connection(self._address, timeout=_KNOCK).close()
+            knocked(self._address)
+        except ssl.SSLError as error:
+            raise CouldNotTell(
+                "the target cannot be trusted",
+                where=self._address.url,
+                cause=str(error),
+                todo="`target.certificate` names the file with the certificate that it is known by.",
+            ) from error
         except OSError as error:
             raise CouldNotTell(
                 "the target takes no connection",
