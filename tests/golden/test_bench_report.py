@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from ai_how.bench.answers import answers
 from ai_how.bench.model import Figure, Result
 from ai_how.bench.report import html
 from ai_how.bench.report.families import front, member
-from ai_how.draw.plot import apart, exact
+from ai_how.draw.plot import Axes, Curve, apart, exact, plot
 from ai_how.spec.bench import parse_bench
 
 
@@ -115,7 +116,7 @@ def test_a_result_without_figures_says_so(result: Result) -> None:
     page = Page(
         html([result.model_copy(update={"figures": (), "runs": (), "partial": "the target was gone"})])
     )
-    assert "No request was answered as it should be" in page.said() and "the target was gone" in page.said()
+    assert "No run came to its end" in page.said() and "the target was gone" in page.said()
 
 
 def family(name: str, value: float, unit: str) -> Figure:
@@ -144,3 +145,29 @@ def test_families_of_settings_are_curves(result: Result) -> None:
     assert "Speed at what recall" in said and "with a filter" in said
     assert "Finds 97 % of the true neighbours at 400 queries a second" in said
     assert "recall by ef" in said and "throughput by ef" in said
+
+
+def test_processes_have_their_ideal_and_their_efficiency(result: Result) -> None:
+    figures = [
+        family(f"samples.{count}", rate, "1/s") for count, rate in ((1, 100.0), (2, 190.0), (4, 300.0))
+    ]
+    plain = result.recipe.model_copy(update={"sweep": {}})
+    said = Page(
+        html([result.model_copy(update={"recipe": plain, "figures": tuple(figures), "runs": ()})])
+    ).said()
+    assert "samples by processes" in said and "at best" in said
+    assert "Efficiency: samples by processes" in said and "efficiency: 75% at 4" in said
+
+
+def test_wide_bands_leave_the_curves_their_room_and_end_at_the_edge() -> None:
+    points = [(1.0, 10.0), (2.0, 12.0)]
+    drawn = plot(
+        [Curve("x", "c1", points, bands=[(1.0, 0.0, 900.0), (2.0, 9.0, 14.0)])], Axes("", str, str), "x"
+    )
+    ticks = [float(tick) for tick in re.findall(r'text-anchor="end">(\d+\.\d)<', drawn)]
+    assert ticks and max(ticks) <= 30
+    path = re.search(r'd="M([^"]*)Z" class="band"', drawn)
+    assert path is not None
+    heights = [float(pair.split()[1]) for pair in path[1].split("L")]
+    assert min(heights) >= 0 and max(heights) <= 1000
+    assert "0.0 to 900.0" in drawn, "what the interval is stands in the dot's words"

@@ -213,6 +213,8 @@ def _figure(
     name: str, unit: str, value: float, runs: Sequence[float], better: Better, reasons: tuple[str, ...]
 ) -> Figure:
     low, high = interval(runs) or (None, None)
+    if unit == "share" and high is not None:
+        high = min(high, max(1.0, *runs))
     return Figure(
         name=name, unit=unit, value=value, low=low, high=high, runs=tuple(runs), better=better,
         ok=not reasons, reasons=reasons,

@@ -91,8 +91,8 @@ def detectable(
     else:
         spread = math.sqrt(variance(before) / first + variance(after) / second)
         degrees, deals = first + second - 2, math.comb(first + second, first)
-    # Each deal has its mirror image, which is as far: chances come in twos. Where one pair of them is all that may count,
-    # what is to be exceeded is the farthest of the others, which is chance itself: that takes about half the share.
+    # Each deal has its mirror image, which is as far: chances come in twos. Where one pair of them is all that may
+    # count, what is to be exceeded is the farthest of the others, which is chance itself: as if half as many counted.
     pairs = math.floor(ALPHA * deals / 2)
     alpha = (2 if pairs > 1 else 1) * pairs / deals
     distance = student(1 - alpha / figures / 2, degrees) + student(power, degrees)

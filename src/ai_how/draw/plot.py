@@ -17,6 +17,8 @@ _STRETCHED = 1000
 _DOTS = 60
 #: Pixels below which two labels at the curves' ends would overlap.
 _APART = 15.0
+#: A band is drawn to so many times the highest value, or as small a part of the lowest.
+_BEYOND = 2.0
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,7 @@ def plot(curves: Sequence[Curve], axes: Axes, label: str) -> Markup:
     if not drawn:
         return element("p", "nothing was recorded", class_="none")
     x = axes.x or scale([at for curve in drawn for at, _ in curve.points])
-    y = axes.y or scale(
-        [value for curve in drawn for _, value in curve.points]
-        + [end for curve in drawn for _, low, high in curve.bands for end in (low, high)]
-        + [limit for limit, _ in axes.limits]
-    )
+    y = axes.y or scale(_seen(drawn) + [limit for limit, _ in axes.limits])
     height = axes.height
     return element(
         "svg",
@@ -74,6 +72,17 @@ def plot(curves: Sequence[Curve], axes: Axes, label: str) -> Markup:
         *_names(drawn, x, y, axes),
         class_="chart plot", height=height, role="img", aria_label=label,
     )  # fmt: skip
+
+
+def _seen(curves: Sequence[Curve]) -> list[float]:
+    """What a scale has to hold: every value, and of bands what is not far from any, or they press the curves flat."""
+    values = [value for curve in curves for _, value in curve.points if math.isfinite(value)]
+    ends = [end for curve in curves for _, low, high in curve.bands for end in (low, high)]
+    least, most = min(values, default=0.0), max(values, default=0.0)
+    if least > 0:
+        least, most = least / _BEYOND, most * _BEYOND
+        ends = [min(max(end, least), most) for end in ends]
+    return values + ends
 
 
 def _grid(x: Scale, y: Scale, axes: Axes) -> Markup:
@@ -128,8 +137,8 @@ def _curve(curve: Curve, x: Scale, y: Scale, axes: Axes) -> Markup:
 
 
 def _band(bands: Sequence[tuple[float, float, float]], x: Scale, y: Scale) -> Markup:
-    upper = [(x.at(at) * _STRETCHED, (1 - y.at(high)) * _STRETCHED) for at, _, high in bands]
-    lower = [(x.at(at) * _STRETCHED, (1 - y.at(low)) * _STRETCHED) for at, low, _ in bands]
+    upper = [(x.at(at) * _STRETCHED, (1 - _within(y, high)) * _STRETCHED) for at, _, high in bands]
+    lower = [(x.at(at) * _STRETCHED, (1 - _within(y, low)) * _STRETCHED) for at, low, _ in bands]
     path = "M" + "L".join(f"{left:.1f} {top:.1f}" for left, top in [*upper, *reversed(lower)]) + "Z"
     return element("path", d=path, class_="band")
 
@@ -137,8 +146,13 @@ def _band(bands: Sequence[tuple[float, float, float]], x: Scale, y: Scale) -> Ma
 def _whisker(band: tuple[float, float, float], x: Scale, y: Scale, height: int) -> Markup:
     at, low, high = band
     place = percent_of(x.at(at))
-    ends = ((1 - y.at(low)) * height, (1 - y.at(high)) * height)
+    ends = ((1 - _within(y, low)) * height, (1 - _within(y, high)) * height)
     return element("line", x1=place, x2=place, y1=ends[0], y2=ends[1], class_="whisker")
+
+
+def _within(y: Scale, value: float) -> float:
+    """Where a band's end lies; one beyond the picture at its edge."""
+    return min(1.0, max(0.0, y.at(value)))
 
 
 def _dot(curve: Curve, at: float, value: float, x: Scale, y: Scale, axes: Axes) -> Markup:

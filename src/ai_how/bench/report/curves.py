@@ -94,10 +94,14 @@ def loads(result: Result) -> Iterator[Markup]:
         charts.append(chart_card(f"{title} by load", _noted(curves), plot(curves, axes, f"{title} by load")))
     charts += _returns(result, key)
     if charts:
+        how = (
+            "Each client asked again as soon as it had its answer."
+            if key == "load.clients"
+            else "Each load was asked for by a schedule that waits for nobody."
+        )
         yield section(
             "How it bears load",
-            "Each load was asked for by a schedule that waits for nobody. Bands are 95 % intervals over runs; hollow "
-            "dots failed their verdict.",
+            f"{how} Bands are 95 % intervals over runs; hollow dots failed their verdict.",
             element("div", *charts, class_="charts"),
         )
 

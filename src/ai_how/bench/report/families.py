@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ai_how.bench.answers import best
 from ai_how.bench.model import Figure, Result, spot
 from ai_how.bench.report.numbers import KINDS, named, number, reading, sides
-from ai_how.draw.charts import Reader
+from ai_how.draw.charts import Reader, scale
 from ai_how.draw.markup import Markup, element
 from ai_how.draw.page import chart_card, section
 from ai_how.draw.plot import Axes, Curve, exact, plot
@@ -55,9 +56,14 @@ def fronts(result: Result) -> Iterator[Markup]:
     charts = []
     for side in sides(result):
         curves: list[Curve] = []
-        for more, words, kinds in (("", "best", ("c6", "c1")), ("filtered", "with a filter", ("c5", "c2"))):
+        for more, words, kinds in (
+            ("", "without a filter", ("c6", "c1")),
+            ("filtered", "with a filter", ("c5", "c2")),
+        ):
             pairs = _pairs([one for one in result.figures if one.side == side], more)
             curves += _front_curves(pairs, words, kinds) if pairs else []
+        if not any(curve.label == "with a filter" for curve in curves):
+            curves = [replace(curve, label="best") if curve.line else curve for curve in curves]
         if curves:
             axes = Axes("recall", lambda share: f"{share:.3g}", number)
             words = f"Recall and speed{f', side {side}' if side else ''}"
@@ -73,9 +79,29 @@ def fronts(result: Result) -> Iterator[Markup]:
 
 def searched(result: Result) -> tuple[float, float] | None:
     """Recall and speed of the fastest trusted search that finds 95 % of the neighbours, or else of the most exact."""
-    pairs = [(r.value, s.value) for r, s in _pairs(list(result.figures), "") if r.ok and s.ok]
-    enough = [pair for pair in pairs if pair[0] >= _ENOUGH]
-    return max(enough, key=lambda pair: pair[1]) if enough else max(pairs, default=None)
+    pair = _chosen(result)
+    return (pair[0].value, pair[1].value) if pair else None
+
+
+def _chosen(result: Result) -> tuple[Figure, Figure] | None:
+    pairs = [(r, s) for r, s in _pairs(list(result.figures), "") if r.ok and s.ok]
+    enough = [pair for pair in pairs if pair[0].value >= _ENOUGH]
+    if enough:
+        return max(enough, key=lambda pair: pair[1].value)
+    return max(pairs, key=lambda pair: (pair[0].value, pair[1].value), default=None)
+
+
+def chosen_search(result: Result) -> list[Figure]:
+    """The figures of that search, those of one point and side: what it finds, how fast, and how long one takes."""
+    pair = _chosen(result)
+    if pair is None:
+        return []
+    setting = pair[0].name.removeprefix("recall")
+    names = (pair[1].name, pair[0].name, f"latency{setting}.p50", f"latency{setting}.p99")
+    here = [
+        one for one in result.figures if one.side == pair[0].side and dict(one.point) == dict(pair[0].point)
+    ]
+    return [one for name in names for one in here if one.name == name]
 
 
 def _pairs(figures: Sequence[Figure], more: str) -> list[tuple[Figure, Figure]]:
@@ -125,9 +151,10 @@ def families(result: Result) -> Iterator[Markup]:
         if found is not None and found.percentile in _SHOWN:
             known.setdefault((found.base, found.word), []).append((found, one))
     charts = [
-        _family(base, word, members)
+        chart
         for (base, word), members in known.items()
         if len({found.value for found, _ in members}) > 1
+        for chart in (_family(base, word, members), *_efficiency(base, word, members))
     ]
     if charts:
         where = f" At {spot(point)}." if point else ""
@@ -154,12 +181,43 @@ def _family(base: str, word: str, members: Sequence[tuple[Member, Figure]]) -> M
         )
         for index, (label, group) in enumerate(groups.items())
     ]  # fmt: skip
+    if len(curves) > 1:
+        curves = [replace(curve, label=curve.label or "without a filter") for curve in curves]
+    if (ideal := _ideal(word, members)) is not None:
+        curves.insert(0, Curve("at best", "c6", ideal, dots=False))
     unit = members[0][1].unit
     labels: Mapping[float, str] = {found.value: found.label for found, _ in members}
     scale = exact([found.value for found, _ in members])
     axes = Axes(word, number, _reader(unit), x=scale, labels=dict(labels))
     title = f"{named(base)} by {word}"
     return chart_card(title, unit, plot(curves, axes, title))
+
+
+def _ideal(word: str, members: Sequence[tuple[Member, Figure]]) -> list[tuple[float, float]] | None:
+    """What more processes would bring at best; None for what is no rate, and for what is not varied by processes."""
+    own = sorted(
+        (found.value, one.value) for found, one in members if not found.more and not found.percentile
+    )
+    unit, better = members[0][1].unit, members[0][1].better
+    if word != _COUNTS or better != "higher" or not unit.endswith("/s") or len(own) < 2 or own[0][1] <= 0:
+        return None
+    first, value = own[0]
+    return [(at, value * at / first) for at, _ in own]
+
+
+def _efficiency(base: str, word: str, members: Sequence[tuple[Member, Figure]]) -> Iterator[Markup]:
+    """What there is of that, as a share of it."""
+    ideal = _ideal(word, members)
+    if ideal is None:
+        return
+    best_ = dict(ideal)
+    shares = [(found.value, one.value / best_[found.value]) for found, one in members if found.value in best_]
+    doubted = frozenset(found.value for found, one in members if not one.ok)
+    curve = Curve("efficiency", "c3", sorted(shares), doubted=doubted)
+    whole = scale([0.0, 1.0, *(share for _, share in shares)], logarithmic=False)
+    axes = Axes(word, number, lambda share: f"{share:.0%}", x=exact([at for at, _ in shares]), y=whole)
+    title = f"Efficiency: {named(base)} by {word}"
+    yield chart_card(title, "share of the best", plot([curve], axes, title))
 
 
 def _reader(unit: str) -> Reader:

@@ -41,6 +41,8 @@ def reading(value: float, unit: str) -> str:
     """A value with its unit."""
     if unit == "ms":
         return milliseconds(value)
+    if unit == "s" and 0 < abs(value) < 0.1:
+        return milliseconds(1000 * value)
     if unit in ("B", "B/s"):
         return bytes_of(value) + unit[1:]
     if unit == "share":
@@ -69,6 +71,12 @@ def shown(figure: Figure) -> Markup:
     """A figure's value, struck through where it failed its verdict."""
     text = reading(figure.value, figure.unit)
     return element("span", text, class_="ok" if figure.ok else "struck")
+
+
+def bounds_shown(figure: Figure) -> Markup:
+    """Its interval, struck through as its value is."""
+    whole = figure.low is not None and figure.high is not None
+    return element("span", bounds(figure), class_="struck" if whole and not figure.ok else None)
 
 
 def bounds(figure: Figure) -> str:

@@ -12,7 +12,7 @@ from ai_how.bench.answers import answers, best
 from ai_how.bench.compare import sides_compared
 from ai_how.bench.model import Figure, Result
 from ai_how.bench.report.curves import loads, scaling, spectrum, swept
-from ai_how.bench.report.families import families, fronts, searched
+from ai_how.bench.report.families import chosen_search, families, fronts, searched
 from ai_how.bench.report.numbers import bounds, named, number, place, reading
 from ai_how.bench.report.runs import one_by_one, over_time
 from ai_how.bench.report.tables import environment, figure_rows, recipe, sides_table, verdicts
@@ -123,9 +123,9 @@ def headline(result: Result) -> Iterator[Markup | str]:
         one = next(iter(trusted.values()))
         yield from (f"{named(one.name).capitalize()} ", element("em", reading(one.value, one.unit)))
     elif result.figures:
-        yield "Nothing here can be trusted, and why"
+        yield f"Nothing {'of the second side' if result.recipe.against else 'here'} can be trusted, and why"
     else:
-        yield "No request was answered as it should be"
+        yield "No request was answered as it should be" if result.runs else "No run came to its end"
 
 
 def sides_headline(result: Result) -> tuple[Markup | str, ...] | None:
@@ -164,7 +164,8 @@ def _headlined(result: Result) -> Iterator[Figure]:
     _, point = best(result, side)
     own = [one for one in result.figures if one.side == side]
     here = [one for one in own if dict(one.point) == dict(point)] or own
-    names = [name for name in _HEADLINES if any(one.name == name for one in here)]
+    names = [one.name for one in chosen_search(result)]
+    names += [name for name in _HEADLINES if any(one.name == name for one in here)]
     names += [one.name for one in here if "." not in one.name]
     names += [one.name for one in here if one.unit != "ms"]
     for name in dict.fromkeys(names):

@@ -9,9 +9,9 @@ import yaml
 
 from ai_how.bench.compare import sides_compared
 from ai_how.bench.model import Figure, Result
-from ai_how.bench.report.numbers import bounds, named, place, reading, shown, verdict_of
+from ai_how.bench.report.numbers import bounds_shown, named, place, reading, shown, verdict_of
 from ai_how.bench.verdict import Check, checks, drift
-from ai_how.draw.markup import Markup, element
+from ai_how.draw.markup import Markup, element, join
 from ai_how.draw.page import section, table
 from ai_how.draw.words import memory
 from ai_how.errors import AiHowError
@@ -38,7 +38,7 @@ def _figure_table(figures: Sequence[Figure]) -> Markup:
     several = any(place(one) for one in figures)
     head = ("Figure", *(("Where",) if several else ()), "Value", "95 % interval", "Verdict")
     rows = [
-        (named(one.name), *((place(one),) if several else ()), shown(one), bounds(one), verdict_of(one))
+        (named(one.name), *((place(one),) if several else ()), shown(one), bounds_shown(one), verdict_of(one))
         for one in figures
     ]
     return table(head, rows, numbers=(2,) if several else (1,))
@@ -55,7 +55,8 @@ def verdicts(result: Result) -> Iterator[Markup]:
         where = f"{run.number}{f' {run.side}' if run.side else ''}"
         point = ", ".join(str(value) for value in run.point.values())
         made.append((f"{where} at {point}" if point else where, checks(override(side, dict(run.point)), run)))
-    names = [name for name in dict.fromkeys(check.name for _, own in made for check in own)
+    whole = max((own for _, own in made), key=len)
+    names = [name for name in dict.fromkeys(check.name for own in (whole, *(own for _, own in made)) for check in own)
              if any(check.told for _, own in made for check in own if check.name == name)]  # fmt: skip
     rows = []
     for label, own in made:
@@ -83,7 +84,8 @@ def sides_table(result: Result) -> Iterator[Markup]:
     try:
         found = sides_compared(result)
     except AiHowError as error:
-        words = element("p", f"{error.message}. {error.cause or ''}", class_="note")
+        lines = [error.message, error.cause, *(error.detail or "").splitlines()]
+        words = join(*[element("p", line, class_="note") for line in lines if line])
         yield section("The two sides", f"{lead}; both were measured in turns.", words)
         return
     units = {one.key: one.unit for one in result.figures}
