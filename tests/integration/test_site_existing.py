@@ -196,6 +196,22 @@ def test_a_training_runs_there_on_two_nodes_under_the_users_own_account(there: T
     assert there.site.facts("jobs", "list")["jobs"][-1]["id"] == facts["job_id"]
 
 
+def test_slurms_commands_there_are_those_of_the_shell(there: There) -> None:
+    assert there.site.shell("sinfo", "--noheader", "--format=%R").split() == ["gpu", "debug"]
+    assert there.site.run("shell", "--there", "--", "id", "-un").stdout.strip() == there.login.account
+    script = there.site.folder / "job.sh"
+    script.write_text("#!/bin/sh\necho 'a  b' \"$1\" $USER\n")
+    words = "sbatch --parsable --mem=100M --partition=gpu --output=said-%j"
+    job = there.site.shell("sh", "-c", f"{words} <{script}").strip()
+    there.cluster.wait_for_job(int(job), "COMPLETED")
+    assert (there.login.home / f"said-{job}").read_text() == f"a  b  {there.login.account}\n"
+    (there.login.home / f"said-{job}").unlink()
+    spaced = there.site.shell("squeue", "--states=all", "--noheader", f"--jobs={job}", "--format=%u  %T")
+    assert spaced == f"{there.login.account}  COMPLETED\n"
+    said = there.site.run("shell", "--", "scontrol", "show", "job", "999999", code=1)
+    assert "Invalid job id" in said.stderr
+
+
 def test_a_job_is_followed_cancelled_and_closed_while_the_connection_breaks(there: There) -> None:
     job = str(there.site.facts("evaluate", there.recipe, "--set", "steps=500", "--detach")["job_id"])
     until(lambda: "step 1" in there.site.run("jobs", "logs", job).stdout, "the job prints")
@@ -314,6 +330,7 @@ def test_on_a_login_node_itself_there_is_no_ssh(shared_site: LiveSite, home: Pat
         facts = site.facts("evaluate", recipe)
         assert facts["state"] == "COMPLETED" and facts["result"]["steps"] == 3
         assert not list((site.root / "run").glob("ssh-*"))
+        assert site.shell("sinfo", "--noheader", "--format=%R").split() == ["gpu", "debug"]
         job = site.facts("evaluate", recipe, "--set", "steps=500", "--detach")["job_id"]
         site.run("destroy", "--yes")
         shared_site.wait_for_job(job, "CANCELLED")

@@ -291,8 +291,11 @@ class SshGate:
         os.execvp(words[0], words)
 
     def _interactive(self, command: Command) -> list[str]:
-        """On this terminal, so standard input is the user's: here the words must stand in the command line."""
-        terminal = ("-o", "RequestTTY=force") if os.isatty(0) else ()
+        """On this terminal, so standard input is the user's: here the words must stand in the command line.
+
+        With a terminal there only where all of it is one here: what goes into a file or a pipe is kept as it is.
+        """
+        terminal = ("-o", "RequestTTY=force") if os.isatty(0) and os.isatty(1) else ()
         words = self.master.words(remote=f"exec sh -c {shlex.quote(_line(command))}")
         return [words[0], *terminal, *words[1:]]
 

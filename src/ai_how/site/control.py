@@ -375,26 +375,3 @@ class Site:
     def trusting(self) -> Mapping[str, str]:
         """What a program needs in its environment to know the gateway by its certificate."""
         return tls.environment(self.setting())
-
-    @property
-    def _usual_root(self) -> Path:
-        return self.folders.sites / self.file.spec.name
-
-    def shell_env(self) -> Mapping[str, str]:
-        """What a shell needs so that Slurm's commands, MLflow, OpenAI's and Ollama's clients talk to this site."""
-        setting = self.setting()
-        folders = dict.fromkeys(str(path.parent) for path in self.program_paths.values())
-        return {
-            **slurm.client_env(setting),
-            "PATH": os.pathsep.join([*folders, os.environ.get("PATH", "")]),
-            **({"MLFLOW_TRACKING_URI": uri} if (uri := mlflow.tracking_uri(setting)) else {}),
-            "OPENAI_BASE_URL": f"{gateway.base_url(setting)}/v1",
-            "OPENAI_API_KEY": self.gateway_token,
-            "OLLAMA_HOST": gateway.base_url(setting),
-            "OLLAMA_API_KEY": self.gateway_token,
-            **self.trusting,
-            "AI_HOW_FILE": str(self.path),
-            # Where it is the usual folder, another --file may follow in that shell, and has a folder of its own.
-            **({} if self.layout.root == self._usual_root else {"AI_HOW_ROOT": str(self.layout.root)}),
-            "NO_PROXY": "127.0.0.1,localhost,::1",
-        }
