@@ -232,3 +232,31 @@ def test_a_target_that_goes_down_keeps_what_was_measured(tmp_path: Path) -> None
     assert result.partial is not None and "did not answer any more" in result.partial
     assert result.runs[0].good == 30 and result.runs[0].errors
     assert not any(figure.ok for figure in result.figures)
+
+
+@pytest.mark.parametrize("text", ["nan", "-5", "inf", "much"])
+def test_what_is_no_percentage_is_told(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "compare", "a.json", "--allow", text])
+    assert ended.value.code == 2 and "no percentage" in capsys.readouterr().err
+
+
+def test_a_damaged_histogram_is_told(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = json.loads(measured.read_text())
+    facts["runs"][0]["histograms"]["latency"]["cells"] = [[1, "many"]]
+    (tmp_path / "r.json").write_text(json.dumps(facts))
+    assert main(["bench", "report", str(tmp_path / "r.json")]) == 1
+    assert "the histogram 'latency' of run 1 is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["run", "show"])
+def test_what_is_no_file_at_all_is_told(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", verb, str(tmp_path)]) == 1
+    assert "Is a directory" in capsys.readouterr().err
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    assert main(["bench", verb, str(tmp_path / "bytes")]) == (3 if verb == "run" else 1)
+    assert "`ai-how validate`" not in capsys.readouterr().err

@@ -142,7 +142,7 @@ def test_families_of_settings_are_curves(result: Result) -> None:
     plain = result.recipe.model_copy(update={"sweep": {}})
     page = Page(html([result.model_copy(update={"recipe": plain, "figures": tuple(figures), "runs": ()})]))
     said = page.said()
-    assert "Speed at what recall" in said and "with a filter" in said
+    assert "Speed at what recall" in said and "unfiltered" in said
     assert "Finds 97 % of the true neighbours at 400 queries a second" in said
     assert "recall by ef" in said and "throughput by ef" in said
 

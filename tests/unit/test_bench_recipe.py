@@ -124,3 +124,15 @@ def test_a_mistake_in_a_sweep_is_told_where_it_is() -> None:
     with pytest.raises(SpecError) as caught:
         parse_bench(GOOD + "sweep: {load.rte: [1]}\n", "r.yaml")
     assert caught.value.problems[0].todo == "Did you mean 'load.rate'?"
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    ('target: {url: "http://127.0.0.1:99999"}\n', "has the port 99999; 65,535 is the highest"),
+    ("target: {api: fio}\ntimeout: .inf\n", "'timeout' should be a finite number, not inf"),
+    ("target: {api: fio}\nload: {arrivals: trace, times: [1, .nan]}\n", "should be a finite number, not nan"),
+    ("target: {api: fio}\nload: {arrivals: trace, times: [0, 1e9]}\n", "span more than 86,400 seconds"),
+])  # fmt: skip
+def test_what_no_clock_can_do_is_a_mistake(more: str, said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        parse_bench('version: "1.0"\nkind: bench\nname: x\n' + more, "r.yaml")
+    assert said in str(error.value.detail)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ai_how.bench.histogram import Histogram
 from ai_how.bench.statistics import Better
+from ai_how.errors import AiHowError
 from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.bench_load import Setting
 
@@ -121,7 +122,14 @@ class RunRecord(Kept):
     def histogram(self, name: str) -> Histogram:
         """One of its histograms; empty when there is none."""
         facts = self.histograms.get(name)
-        return Histogram.of_json(dict(facts)) if facts else Histogram()
+        try:
+            return Histogram.of_json(dict(facts)) if facts else Histogram()
+        except ValueError as error:
+            raise AiHowError(
+                f"the histogram '{name}' of run {self.number} is damaged",
+                cause=str(error),
+                todo="Measure it again.",
+            ) from error
 
 
 class Figure(Kept):

@@ -26,6 +26,12 @@ def read_result(path: Path) -> Result:
         text = read_whole(path)
     except NotFound as error:
         raise NotFound(error.message, where=error.where, todo="`ai-how bench run` writes results.") from error
+    except SpecError as error:
+        raise AiHowError(
+            f"{path.name} is no result of `ai-how bench run`",
+            where=str(path),
+            cause=error.problems[0].message,
+        ) from error
     try:
         result = Result.model_validate_json(text)
     except ValidationError as error:

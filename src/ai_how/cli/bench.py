@@ -12,6 +12,7 @@ ai-how bench export RESULT --format json|csv|parquet|openmetrics
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
-from ai_how.errors import AiHowError, CouldNotTell, NotFound, UsageError
+from ai_how.errors import AiHowError, CouldNotTell, NotFound, SpecError, UsageError
 
 if TYPE_CHECKING:
     from ai_how.bench.interfaces import Deployer, Place, Script
@@ -79,7 +80,7 @@ def _arguments_of_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="end with 1 when a figure fails its verdict")
     parser.add_argument(
         "--gate",
-        type=float,
+        type=percent,
         metavar="PERCENT",
         help="end with 1 when the second side is worse by more than this",
     )
@@ -94,7 +95,7 @@ def _arguments_of_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--allow",
-        type=float,
+        type=percent,
         default=5.0,
         metavar="PERCENT",
         help="how much worse a figure may be (default: 5)",
@@ -102,6 +103,17 @@ def _arguments_of_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--figure", action="append", default=[], metavar="NAME", help="a figure to compare; may be repeated"
     )
+
+
+def percent(text: str) -> float:
+    """How much worse a figure may be."""
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no percentage of 0 or more, such as 5")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -180,12 +192,14 @@ def _recipe(args: argparse.Namespace) -> BenchRecipe:
     if args.result is not None:
         return read_result(args.result).recipe
     try:
-        text = read_whole(args.recipe)
+        return parse_bench(read_whole(args.recipe), str(args.recipe))
     except NotFound as error:
         raise NotFound(
             error.message, where=error.where, todo="`examples/bench/` has some to copy."
         ) from error
-    return parse_bench(text, str(args.recipe))
+    except SpecError as error:
+        error.todo = "Correct the file, and run it again; nothing was measured."
+        raise
 
 
 def _site(args: argparse.Namespace, recipe: BenchRecipe) -> Site | None:

@@ -65,7 +65,8 @@ def read_whole(path: Path, *, todo: str = NO_SITE) -> str:
         )
         raise SpecError([problem]) from None
     except OSError as error:
-        raise AiHowError(f"{path.name} cannot be read: {error}", where=str(path.absolute())) from error
+        why = error.strerror or str(error)
+        raise AiHowError(f"{path.name or path} cannot be read: {why}", where=str(path.absolute())) from error
 
 
 def rewrite_whole(path: Path, text: str) -> None:

@@ -8,9 +8,11 @@ from pydantic import Field, model_validator
 
 from ai_how.spec.values import Frozen
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 #: Requests that one run may hold: their samples are kept in memory until its end.
 MOST = 2_000_000
+#: Seconds of a run.
+LONGEST = 86_400
 #: A value that a sweep or a second side gives to a key.
 Setting = bool | int | float | str
 #: A key of the recipe, such as ``load.rate``.
@@ -26,11 +28,13 @@ class Load(Frozen):
     )
     rate: Positive | None = Field(None, description="Requests a second; of a ramp, at its beginning.")
     to_rate: Positive | None = Field(None, description="Requests a second at the end of a ramp.")
-    seconds: Positive = Field(30.0, le=86_400, description="How long requests are sent.")
+    seconds: Positive = Field(30.0, le=LONGEST, description="How long requests are sent.")
     shape: Positive = Field(
         0.25, description="Shape of the gamma gaps of `bursts`; 1 is poisson, less is burstier."
     )
-    times: tuple[float, ...] = Field((), description="Times of a `trace`, in seconds.")
+    times: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = Field(
+        (), description="Times of a `trace`, in seconds."
+    )
     clients: int = Field(1, ge=1, le=10_000, description="Clients of a `closed` loop.")
     connections: int = Field(
         64,
@@ -54,6 +58,8 @@ class Load(Frozen):
         if self.arrivals == "trace":
             if len(self.times) < 2:
                 raise ValueError("arrivals of a 'trace' need 'times', two or more")
+            if max(self.times) - min(self.times) > LONGEST:
+                raise ValueError(f"the 'times' of a trace span more than {LONGEST:,} seconds")
         elif self.arrivals != "closed" and self.rate is None:
             raise ValueError(f"arrivals of the kind '{self.arrivals}' need 'rate', requests a second")
         if self.arrivals == "ramp" and self.to_rate is None:

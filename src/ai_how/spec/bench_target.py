@@ -49,6 +49,7 @@ __all__ = [
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 #: `http://HOST:PORT` or `https://HOST:PORT`; a host in brackets is an IPv6 address.
 _ADDRESS = re.compile(r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?$")
+_PORT = re.compile(r":(\d+)/?$")
 
 Api = Literal[
     "http", "openai", "ollama", "embeddings", "chain", "retrieval", "s3", "sql", "fio", "metadata", "checkpoint",
@@ -147,6 +148,8 @@ class Target(Frozen):
         if self.url is not None:
             if self.api not in ADDRESSED:
                 raise ValueError(f"a target of the api '{self.api}' has no address")
+            if (port := _PORT.search(self.url)) is not None and int(port[1]) > 65_535:
+                raise ValueError(f"'{self.url}' has the port {port[1]}; 65,535 is the highest")
             if not _ADDRESS.match(self.url):
                 raise ValueError(
                     f"'{self.url}' is no address to be loaded: http:// or https://HOST:PORT is wanted, without a path"

@@ -57,12 +57,12 @@ def fronts(result: Result) -> Iterator[Markup]:
     for side in sides(result):
         curves: list[Curve] = []
         for more, words, kinds in (
-            ("", "without a filter", ("c6", "c1")),
-            ("filtered", "with a filter", ("c5", "c2")),
+            ("", "unfiltered", ("c6", "c1")),
+            ("filtered", "filtered", ("c5", "c2")),
         ):
             pairs = _pairs([one for one in result.figures if one.side == side], more)
             curves += _front_curves(pairs, words, kinds) if pairs else []
-        if not any(curve.label == "with a filter" for curve in curves):
+        if not any(curve.label == "filtered" for curve in curves):
             curves = [replace(curve, label="best") if curve.line else curve for curve in curves]
         if curves:
             axes = Axes("recall", lambda share: f"{share:.3g}", number)
@@ -182,7 +182,7 @@ def _family(base: str, word: str, members: Sequence[tuple[Member, Figure]]) -> M
         for index, (label, group) in enumerate(groups.items())
     ]  # fmt: skip
     if len(curves) > 1:
-        curves = [replace(curve, label=curve.label or "without a filter") for curve in curves]
+        curves = [replace(curve, label=curve.label or "unfiltered") for curve in curves]
     if (ideal := _ideal(word, members)) is not None:
         curves.insert(0, Curve("at best", "c6", ideal, dots=False))
     unit = members[0][1].unit
