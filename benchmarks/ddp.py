@@ -1,26 +1,34 @@
 """Throughput of data-parallel training through ``ai-how train``, against the same script under bare torchrun.
 
-    python benchmarks/ddp.py [--pairs 5] [--epochs 8] [--file cluster.yaml]
+    .venv/bin/python benchmarks/ddp.py [--minutes 7] [--epochs 6] [--file cluster.yaml] [--root FOLDER]
 
-The site of the file must be up. Each pair runs the recipe in ``benchmarks/ddp`` once through Slurm on two nodes and
-once as two processes of torchrun on this machine, with the same interpreter, arguments and number of threads; which
-comes first alternates. What is compared is the script's own figure: images per second of an epoch, the median of the
-run's epochs, without start-up. The answer is the median over the pairs of each way, and the ratio of the two. Ends
-with exit code 1 when the ratio is below the target.
+The site of the file must be up, and is up for both sides. A round is four runs: slurm, bare, bare, slurm; the next one
+begins with bare, so that what drifts evenly falls on both sides alike. Through Slurm the script runs on two emulated
+nodes, bare as two processes of torchrun on this machine, with the same interpreter and arguments. It notes its threads,
+CPUs, niceness and PyTorch; where the two sides differ in them, nothing is compared.
+
+A run's figure is all its images but those of the first epoch over the seconds that their epochs took: nothing that
+happens meanwhile is left out, seldom as it may be. A round's figure is the ratio of the two sides' geometric means, and
+the answer is the median over the rounds, with a bootstrap interval of 95 %. Ends with exit code 0 when the answer is at
+least the target and with 1 when it is not; ``verdict`` says whether the interval leaves that open.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import random
 import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,41 +37,61 @@ from ai_how.jobs.control import SUPPORT
 RECIPE = Path(__file__).parent / "ddp"
 TARGET = 0.97
 PROCESSES = 2
+DRAWS = 4000
+SLURM, BARE = "slurm", "bare"
 
 
-def through_slurm(words: Sequence[str], file: Path) -> dict[str, Any]:
-    """What ``ai-how train`` prints when its job has ended."""
-    settings = [word for pair in zip(words[::2], words[1::2], strict=True) for word in _setting(*pair)]
-    command = [sys.executable, "-m", "ai_how", "train", str(RECIPE), "--json", "--file", str(file), *settings]
-    facts: dict[str, Any] = json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    )
-    return facts
+@dataclass(frozen=True)
+class Ways:
+    """How to run the script on either side."""
+
+    site: Sequence[str]
+    python: str
+
+    def run(self, way: str, words: Sequence[str]) -> dict[str, Any]:
+        return self.through_slurm(words) if way == SLURM else self.bare(words)
+
+    def train(self, *more: str) -> str:
+        command = [sys.executable, "-m", "ai_how", "train", str(RECIPE), *self.site, *more]
+        return _output(command, None, None)
+
+    def through_slurm(self, words: Sequence[str]) -> dict[str, Any]:
+        """The script's result, as ``ai-how train`` prints it when its job has ended."""
+        pairs = zip(words[::2], words[1::2], strict=True)
+        settings = [word for name, value in pairs for word in ("--set", f"{name.removeprefix('--')}={value}")]
+        result: dict[str, Any] = json.loads(self.train("--json", *settings))["result"]
+        return result
+
+    def bare(self, words: Sequence[str]) -> dict[str, Any]:
+        """The result of the same script under torchrun alone, which tells nobody of it."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            shutil.copy(RECIPE / "train.py", folder)
+            shutil.copytree(SUPPORT, folder / SUPPORT.name)
+            env = {
+                **{
+                    key: text
+                    for key, text in os.environ.items()
+                    if not key.startswith(("MLFLOW_", "AI_HOW_"))
+                },
+                "PYTHONPATH": name,
+                "OMP_NUM_THREADS": "1",
+                "AI_HOW_OUTPUT_DIR": str(folder / "output"),
+            }
+            command = [
+                self.python, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={PROCESSES}",
+                "--master-addr=127.0.0.1", f"--master-port={_free_port()}", "train.py", *words,
+            ]  # fmt: skip
+            _output(command, folder, env)
+            result: dict[str, Any] = json.loads((folder / "output" / "result.json").read_text())
+            return result
 
 
-def _setting(name: str, value: str) -> tuple[str, str]:
-    return "--set", f"{name.removeprefix('--')}={value}"
-
-
-def bare(words: Sequence[str], python: str) -> float:
-    """Images per second of the same script under torchrun alone."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copy(RECIPE / "train.py", folder)
-        shutil.copytree(SUPPORT, folder / SUPPORT.name)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "AI_HOW_"))}
-        env = {
-            **kept,
-            "PYTHONPATH": name,
-            "OMP_NUM_THREADS": "1",
-            "AI_HOW_OUTPUT_DIR": str(folder / "output"),
-        }
-        command = [
-            python, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={PROCESSES}",
-            "--master-addr=127.0.0.1", f"--master-port={_free_port()}", "train.py", *words,
-        ]  # fmt: skip
-        subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
-        return float(json.loads((folder / "output" / "result.json").read_text())["samples_per_second"])
+def _output(command: Sequence[str], folder: Path | None, env: Mapping[str, str] | None) -> str:
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr}")
+    return done.stdout
 
 
 def _free_port() -> int:
@@ -73,38 +101,73 @@ def _free_port() -> int:
         return port
 
 
-def interpreter(file: Path) -> str:
-    """The python that the recipe's jobs run with, read from the batch script that would be submitted."""
-    command = [sys.executable, "-m", "ai_how", "train", str(RECIPE), "--dry-run", "--file", str(file)]
-    script = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def ways_of(asked: argparse.Namespace) -> Ways:
+    """With the python that the recipe's jobs run with, read from the batch script that would be submitted."""
+    site = ("--file", str(asked.file), *(("--root", str(asked.root)) if asked.root else ()))
+    script = Ways(site, "").train("--dry-run")
     (line,) = (line for line in script.splitlines() if line.startswith("srun "))
-    return line.split(" -m ai_how_job.torchrun")[0].split()[-1]
+    return Ways(site, line.split(" -m ai_how_job.torchrun")[0].split()[-1])
 
 
-def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    """Interleaved pairs, after one of each that does not count."""
-    words = ["--epochs", str(asked.epochs), "--batch-size", str(asked.batch_size)]
-    python = interpreter(asked.file)
-    bare(words, python)
-    slurm, alone = [], []
-    for pair in range(asked.pairs):
-        order = ("slurm", "bare") if pair % 2 == 0 else ("bare", "slurm")
-        for way in order:
-            if way == "slurm":
-                slurm.append(float(through_slurm(words, asked.file)["result"]["samples_per_second"]))
-            else:
-                alone.append(bare(words, python))
-        print(
-            f"pair {pair + 1}: slurm {slurm[-1]:.0f}/s, bare {alone[-1]:.0f}/s", file=sys.stderr, flush=True
+def throughput(result: Mapping[str, Any]) -> float:
+    """Images a second after the first epoch. Epochs have the same number of images, so that their seconds add up."""
+    return statistics.harmonic_mean([epoch["samples_per_second"] for epoch in result["history"][1:]])
+
+
+def like(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """End here when the two sides did not run alike."""
+    slurm, bare = (results[way]["circumstances"] for way in (SLURM, BARE))
+    differing = [f"{key}: slurm {slurm[key]}, bare {bare[key]}" for key in slurm if slurm[key] != bare[key]]
+    if differing:
+        sys.exit(
+            f"the two sides cannot be compared: {'; '.join(differing)}\n"
+            "Bring the site up from where this is started: its jobs inherit niceness and CPUs from there."
         )
-    ratio = statistics.median(slurm) / statistics.median(alone)
+
+
+def measure(asked: argparse.Namespace) -> list[dict[str, list[float]]]:
+    """Rounds, as many as the minutes allow, after a short run of each side that does not count."""
+    begin = time.monotonic()
+    ways = ways_of(asked)
+    like({way: ways.run(way, ["--epochs", "2"]) for way in (BARE, SLURM)})
+    words = ["--epochs", str(asked.epochs), "--batch-size", str(asked.batch_size)]
+    rounds: list[dict[str, list[float]]] = []
+    longest = 0.0
+    while len(rounds) < 3 or time.monotonic() - begin + longest < asked.minutes * 60:
+        began = time.monotonic()
+        first, second = (SLURM, BARE) if len(rounds) % 2 == 0 else (BARE, SLURM)
+        speeds: dict[str, list[float]] = {SLURM: [], BARE: []}
+        for way in (first, second, second, first):
+            speeds[way].append(throughput(ways.run(way, words)))
+        rounds.append(speeds)
+        longest = max(longest, time.monotonic() - began)
+        told = ", ".join(f"{way} {' '.join(f'{speed:.0f}' for speed in speeds[way])}" for way in speeds)
+        print(f"round {len(rounds)}: {told} images/s, {ratio(speeds):.3f}", file=sys.stderr, flush=True)
+    return rounds
+
+
+def ratio(speeds: Mapping[str, Sequence[float]]) -> float:
+    """Of one round."""
+    return statistics.geometric_mean(speeds[SLURM]) / statistics.geometric_mean(speeds[BARE])
+
+
+def facts_of(rounds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+    """What the rounds say. ``bare_spread`` is by how much two runs of one side differ, a standard deviation."""
+    ratios = [ratio(speeds) for speeds in rounds]
+    chance = random.Random(0)
+    drawn = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(DRAWS))
+    low, high = drawn[DRAWS // 40], drawn[-DRAWS // 40]
+    alone = [math.log(speeds[BARE][0] / speeds[BARE][1]) for speeds in rounds]
+    medians = {way: statistics.median(s for one in rounds for s in one[way]) for way in (SLURM, BARE)}
     return {
-        "epochs": asked.epochs,
-        "batch_size": asked.batch_size,
-        "slurm": {"samples_per_second": slurm, "median": statistics.median(slurm)},
-        "bare": {"samples_per_second": alone, "median": statistics.median(alone)},
-        "ratio": round(ratio, 4),
+        "rounds": list(rounds),
+        "images_per_second": {way: round(speed) for way, speed in medians.items()},
+        "ratios": [round(one, 4) for one in ratios],
+        "ratio": round(statistics.median(ratios), 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "bare_spread": round(math.sqrt(statistics.fmean(one**2 for one in alone) / 2), 4),
         "target": TARGET,
+        "verdict": "met" if low >= TARGET else "missed" if high < TARGET else "open",
     }
 
 
@@ -112,11 +175,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=7.0, help="begin no round that would end later")
+    parser.add_argument("--epochs", type=int, default=6, help="of a run; the first does not count")
     parser.add_argument("--batch-size", type=int, default=64, help="images in a step of one process")
     parser.add_argument("--file", type=Path, default=Path("cluster.yaml"))
-    facts = measure(parser.parse_args())
+    parser.add_argument("--root", type=Path, help="the site's folder, where it is not the usual one")
+    facts = facts_of(measure(parser.parse_args()))
     print(json.dumps(facts, indent=2))
     return 0 if facts["ratio"] >= TARGET else 1
 

@@ -79,7 +79,7 @@ class Weed:
                 (str(environment / "bin" / "weed"), "-logtostderr=true", "server", f"-dir={self.folder}/data",
                  "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self.folder}/identities.json",
                  "-s3.iam=false", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
-                 "-master.volumeSizeLimitMB=64", "-volume.max=0", "-master.volumePreallocate=false",
+                 "-master.volumeSizeLimitMB=64", "-volume.max=100", "-master.volumePreallocate=false",
                  "-volume.preStopSeconds=0", "-master.electionTimeout=500ms",
                  *(f"-{flag}={port}" for flag, port in ports.items()))
             ),

@@ -192,3 +192,47 @@ def test_closing_ends_each_after_those_that_need_it_and_the_others_at_once(
     told = notes.read_text().split()
     assert set(told[:2]) == {"a", "b"} and told[2:] == ["controller", "database"]
     assert not provider.observe(services).supervised
+
+
+def test_supervisord_finds_the_libraries_of_an_unpacked_python(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ "$LD_LIBRARY_PATH" = /unpacked/lib ] || exit\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    (tmp_path / ".ai-how").write_text("1\n/unpacked/lib\n")
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/of/whoever/calls")
+    provider = LocalProvider(layout, LocalGate(), user_name())
+    provider.open()
+    try:
+        assert provider.observe([service]).supervised
+    finally:
+        provider.close()
+
+
+def test_supervisord_outlives_a_disk_on_which_it_can_write_nothing(layout: Layout, service: Service) -> None:
+    for name in ("supervisord.out", "supervisord.log"):
+        (layout.log / name).symlink_to("/dev/full")
+    provider = LocalProvider(layout, LocalGate(), user_name())
+    provider.open()
+    try:
+        provider.create(service)
+        assert look(provider, service).state is State.RUNNING
+    finally:
+        provider.close()
+
+
+def test_a_supervisord_that_does_not_start_is_told_of_at_once_with_what_it_said(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'libexpat.so.1: no such file'\nexit 127\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(StepFailed, match="supervisord ended as soon as it was started") as caught:
+        LocalProvider(layout, LocalGate(), user_name()).open()
+    assert "libexpat.so.1" in (caught.value.detail or "") and str(python) in (caught.value.where or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 from typing import Any
@@ -144,3 +145,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(
         monkeypatch.setattr("sys.stdout", closed)
         assert main(["--version"]) == 0
     assert capfd.readouterr().err == ""
+
+
+def test_a_full_disk_is_named_wherever_it_is_met() -> None:
+    failure = output.unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert failure.message == "the disk is full" and failure.todo and "--root" in failure.todo

@@ -25,3 +25,11 @@ def test_a_program_must_be_executable(tmp_path: Path) -> None:
     assert search.unpacked(program("munged"), tmp_path) is None
     path.chmod(0o755)
     assert search.unpacked(program("munged"), tmp_path) == path
+
+
+def test_the_launcher_notes_the_libraries_of_a_python_that_was_unpacked(tmp_path: Path) -> None:
+    assert search.own_libraries(tmp_path) == "", "not made by the launcher"
+    (tmp_path / ".ai-how").write_text("1 /env a:1:core.txt\n\n")
+    assert search.own_libraries(tmp_path) == "", "a Python of the system"
+    (tmp_path / ".ai-how").write_text("1 /env a:1:core.txt\n/home/ina/python/usr/lib\n")
+    assert search.own_libraries(tmp_path) == "/home/ina/python/usr/lib"

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from ai_how.jobs.recipes.ai_how_job import notice
+from ai_how.jobs.recipes.ai_how_job import notice, tracking
 from ai_how.jobs.recipes.ai_how_job.tracking import Run
+from ai_how.run import wait_until
 
 RECIPES = Path(notice.__file__).parents[1]
 
@@ -133,6 +134,24 @@ def test_a_run_gets_parameters_metrics_and_files(server: Server, tmp_path: Path)
     ]
     put = [(path, body) for method, path, body in server.received if method == "PUT"]
     assert put == [("/api/2.0/mlflow-artifacts/artifacts/3/r1/artifacts/result.json", b"{}")]
+
+
+def test_what_comes_in_quick_succession_is_sent_together(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "_PAUSE", 3600.0)
+    run = Run(server.uri, "r1")
+    run.metrics({"loss": 1.0}, step=0)
+    wait_until(lambda: len(server.batches("metrics")) == 1, what="the first value, at once", timeout=60)
+    for step in range(1, 40):
+        run.metrics({"loss": 1.0 / (step + 1)}, step=step)
+    assert len(server.received) == 1, "each request would take time from the training"
+    run.hurry()
+    wait_until(lambda: len(server.batches("metrics")) == 40, what="all the others, when asked", timeout=60)
+    run.metrics({"loss": 0.0}, step=40)
+    run.close()
+    assert [line["step"] for line in server.batches("metrics")] == list(range(41))
+    assert len(server.received) == 3
 
 
 def test_a_refused_parameter_costs_no_metrics(server: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def test_a_name_that_leads_away_from_loopback_is_a_warning() -> None:
 
 
 def test_a_full_disk_is_refused() -> None:
-    with pytest.raises(AiHowError, match=r"the disk is full: 0\.5 GiB are free") as caught:
+    with pytest.raises(AiHowError, match=r"the disk has too little room: 0\.5 GiB are free") as caught:
         check.refuse(FILE, LAYOUT, replace(ROOMY, disk_free=check.GIB // 2), NONE)
     assert "--root" in (caught.value.todo or "")
 

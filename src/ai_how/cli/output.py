@@ -145,12 +145,20 @@ def broken(text: str, console: Console, indent: str = "") -> str:
 
 def unexpected(error: Exception) -> AiHowError:
     """What nobody foresaw, as an error all the same; its traceback is kept in a file, for whoever mends it."""
+    import errno
     import tempfile
     import traceback
 
     if isinstance(error, OSError) and error.strerror:
         # Of a file that takes another's place, it is the other's name that somebody knows.
         where = str(error.filename2 or error.filename) if error.filename else None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return AiHowError(
+                "the disk is full",
+                where=where,
+                cause=error.strerror,
+                todo="Free some space, and do the same again; `--root` puts a site on another disk.",
+            )
         return AiHowError(f"the system refused: {error.strerror}", where=where)
     with tempfile.NamedTemporaryFile("w", prefix="ai-how-", suffix=".log", delete=False) as file:
         traceback.print_exception(error, file=file)

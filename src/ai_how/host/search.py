@@ -44,6 +44,16 @@ def library_path(prefix: Path, environ: Mapping[str, str]) -> str:
     return ":".join(dict.fromkeys(folders + inherited))
 
 
+def own_libraries(environment: Path) -> str:
+    """LD_LIBRARY_PATH for the Python of AI-HOW's own environment, as the launcher noted it; mostly none.
+
+    Where that Python was unpacked it does not start without, and what begins with a clean environment has lost it.
+    """
+    stamp = environment / ".ai-how"
+    lines = stamp.read_text().splitlines() if stamp.is_file() else []
+    return lines[1] if len(lines) > 1 else ""
+
+
 def newest_first(folders: Iterable[Path]) -> list[Path]:
     """Folders that differ in a version, ``/usr/lib/postgresql/15/bin``, the highest first."""
 

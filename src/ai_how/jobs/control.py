@@ -13,6 +13,7 @@ from typing import Any
 
 from ai_how.client.tracking import Tracking
 from ai_how.errors import AiHowError, CommandFailed, CouldNotTell, JobFailed, NotFound, TimedOut, UsageError
+from ai_how.host import disk
 from ai_how.jobs.far import Far
 from ai_how.jobs.model import LOST, WHY_LOST, JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
@@ -295,10 +296,14 @@ class Jobs:
         return JobFailed(
             f"job {job.id} ({job.name}) ended as {job.state}, exit code {job.exit_code}",
             where=str(path),
-            cause=job.reason or None,
+            cause=self._full() or job.reason or None,
             detail="\n".join(text) or None,
             todo=f"`ai-how jobs show {job.id}` shows more; its whole output is in the file named above.",
         )
+
+    def _full(self) -> str | None:
+        """A full disk, where that is why nothing could be written; a script says so in many words, or in none."""
+        return None if self._far else disk.shortage(self._layout.root, below=disk.NOTHING)
 
     def _closed(self, job_id: int) -> JobRecord | None:
         found = self.record(job_id)

@@ -74,8 +74,9 @@ def define(setting: Setting) -> Service:
             # These three are on unless told otherwise: reports home, and two more listeners on fixed ports.
             f"-master.telemetry={str(setting.spec.global_.telemetry).lower()}",
             "-s3.port.iceberg=0", "-s3.port.lance=0",
-            # Small volumes made one at a time: a workstation's store, not a rack's.
-            "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-master.volumePreallocate=false",
+            # Small volumes, and as many as ever fill a disk: by default it counts those that would fit when they are
+            # full, and on a disk with a few GB of room the first buckets leave none to the next.
+            "-master.volumeSizeLimitMB=1024", "-volume.max=10000", "-master.volumePreallocate=false",
             "-volume.preStopSeconds=0",
             # One master has nobody to wait for; by default it waits up to twenty seconds at each later start.
             "-master.electionTimeout=500ms",

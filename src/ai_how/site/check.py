@@ -127,7 +127,7 @@ def refuse(file: SiteFile, layout: Layout, inventory: Inventory, gpus: Allocatio
         )
     if inventory.disk_free < DISK_NEEDED:
         raise AiHowError(
-            f"the disk is full: {inventory.disk_free / GIB:.1f} GiB are free, a site needs "
+            f"the disk has too little room: {inventory.disk_free / GIB:.1f} GiB are free, a site needs "
             f"{DISK_NEEDED // GIB} GiB to begin with",
             where=str(layout.root),
             todo="Free some space, or choose another disk with --root.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ai_how.errors import StepFailed, TimedOut
-from ai_how.host import disk
+from ai_how.host import disk, search
 from ai_how.providers.local import processes, render
 from ai_how.providers.local.supervisor import ProcessInfo, Supervisor
 from ai_how.providers.model import Observation, Observed, State, Undo
@@ -86,10 +87,25 @@ class LocalProvider:
         config = render.folder(layout) / "supervisord.conf"
         write(File(config, render.supervisord_conf(layout, self._user)))
         # A clean environment: what the services get is what their definitions say, whoever calls `up`.
-        words = ("env", "-i", *_environment(layout), sys.executable, "-m", "supervisor.supervisord")
+        words = ("env", "-i", *_environment(layout), sys.executable, "-c", render.SUPERVISORD)
         output = layout.log / "supervisord.out"
-        self._gate.start(Command((*words, "--configuration", str(config)), cwd=layout.root), output)
-        wait_until(lambda: self._supervisor.pid(), what="supervisord's start", timeout=20)
+        started = self._gate.start(Command((*words, "--configuration", str(config)), cwd=layout.root), output)
+
+        def answers() -> bool:
+            if self._supervisor.pid() is not None:
+                return True
+            if not _alive(started):
+                raise StepFailed(
+                    "supervisord ended as soon as it was started",
+                    where=shlex.join(
+                        (sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config))
+                    ),
+                    detail=tail(output),
+                    todo="What it printed is above; nothing of this site runs without it.",
+                )
+            return False
+
+        wait_until(answers, what="supervisord's start", timeout=60)
         return self.close
 
     def sweep(self) -> None:
@@ -280,6 +296,8 @@ def _environment(layout: Layout) -> tuple[str, ...]:
     }
     if "TZ" in os.environ:
         env["TZ"] = os.environ["TZ"]
+    if libraries := search.own_libraries(Path(sys.prefix)):
+        env["LD_LIBRARY_PATH"] = libraries
     return tuple(f"{key}={value}" for key, value in env.items())
 
 

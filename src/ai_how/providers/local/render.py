@@ -11,6 +11,13 @@ from ai_how.services import Layout, Service
 SITE_MARK = "AI_HOW_SITE"
 SERVICE_MARK = "AI_HOW_SERVICE"
 DIGEST_MARK = "AI_HOW_DIGEST"
+#: supervisord as a program for Python. Left alone it ends when its disk is full: it cannot write a line to its log,
+#: prints that to standard error, which is a file on the same disk, and does not survive that it cannot.
+SUPERVISORD = (
+    "from supervisor import loggers, supervisord; "
+    "loggers.Handler.handleError = lambda self: None; "
+    "supervisord.main()"
+)
 
 
 def folder(layout: Layout) -> Path:

@@ -144,6 +144,7 @@ class Training:
             place = {"epoch": self._epoch, "step": self._step, "history": self.history, "random": states}
             torch.save({**parts, **place}, folder / "checkpoint.part")
             os.replace(folder / "checkpoint.part", folder / "checkpoint.pt")
+        self.run.hurry()  # what lies before a checkpoint is not done again, and so not recorded again
         self._saved_at = time.monotonic()
         dist.barrier()
 

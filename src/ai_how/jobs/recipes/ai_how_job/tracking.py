@@ -26,6 +26,9 @@ Entry = tuple[str, dict[str, object]]
 
 _ATTEMPTS = 3
 _BATCH = 100  # MLflow takes at most 100 parameters in one request
+_PAUSE = 5.0
+"""Seconds between two requests: where server and training share CPUs, each takes time from the training."""
+_MOMENT = 0.05  # seconds in which what is recorded together arrives together
 _SCHEME = "mlflow-artifacts:"
 
 
@@ -42,7 +45,7 @@ class Run:
         self._uri = (uri or "").rstrip("/")
         self._lost = 0
         self._files = _Store(Path(urllib.parse.urlsplit(self._uri).path), run_id) if self._local else None
-        self._queue: queue.Queue[Entry | Path | None] = queue.Queue()
+        self._queue: queue.Queue[Entry | Path | _Hurry | None] = queue.Queue()
         self._thread = threading.Thread(target=self._send_all, name="tracking", daemon=True)
         if self.id:
             self._thread.start()
@@ -68,6 +71,10 @@ class Run:
         for key, value in values.items():
             self._put(("metrics", {"key": key, "value": value, "timestamp": now, "step": step}))
 
+    def hurry(self) -> None:
+        """Send what there is now; what was recorded is otherwise kept for a few seconds, to be sent together."""
+        self._put(_Hurry())
+
     def artifact(self, path: Path) -> None:
         """Store a file with the run, under its own name."""
         self._put(path)
@@ -80,16 +87,24 @@ class Run:
         if self._lost:
             print(f"tracking: {self._lost} entries could not be sent to {self._uri}", file=sys.stderr)
 
-    def _put(self, entry: Entry | Path) -> None:
+    def _put(self, entry: Entry | Path | _Hurry) -> None:
         if self.id:
             self._queue.put(entry)
 
+    def _gather(self, due: float) -> list[Entry | Path | _Hurry | None]:
+        """What is sent together: all that was recorded until it is `due`, or until somebody cannot wait."""
+        entries: list[Entry | Path | _Hurry | None] = [self._queue.get()]
+        while len(entries) < _BATCH and isinstance(entries[-1], tuple):
+            try:
+                entries.append(self._queue.get(timeout=max(_MOMENT, due - time.monotonic())))
+            except queue.Empty:
+                break
+        return entries
+
     def _send_all(self) -> None:
-        last = False
+        last, due = False, 0.0
         while not last:
-            entries: list[Entry | Path | None] = [self._queue.get()]
-            while len(entries) < _BATCH and not self._queue.empty():
-                entries.append(self._queue.get())
+            entries = self._gather(due)
             last = None in entries
             # Apart, because a parameter that was recorded otherwise before makes the server refuse a whole request.
             for kind in ("params", "metrics"):
@@ -98,6 +113,8 @@ class Run:
                     self._attempt(partial(self._send_lines, kind, lines), len(lines))
             for path in [entry for entry in entries if isinstance(entry, Path)]:
                 self._attempt(partial(self._send_file, path), 1)
+            if not self._files:
+                due = time.monotonic() + _PAUSE
 
     def _attempt(self, send: Callable[[], None], entries: int) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -140,6 +157,10 @@ class Run:
         with urllib.request.urlopen(request, timeout=30) as answer:
             content: bytes = answer.read()
         return content
+
+
+class _Hurry:
+    """Stands in the queue behind what must not wait."""
 
 
 class _Store:
