@@ -30,6 +30,8 @@ STORES = [
     ("faiss", "ivf", [1]),
     ("lancedb", "flat", []),
     ("chroma", "hnsw", [10, 40]),
+    ("milvus", "flat", []),
+    ("milvus", "hnsw", [10]),
     ("pgvector", "flat", []),
     ("pgvector", "hnsw", [10]),
 ]

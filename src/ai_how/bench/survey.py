@@ -80,7 +80,14 @@ OFFERS = (
         ("ingest", "recall.probes=32", "throughput.probes=32"),
     ),
     Offer("Retrieval", "Qdrant", "REST", "not by AI-HOW: `target.url` names a server", None),
-    Offer("Retrieval", "Milvus", "REST, version 2", "not by AI-HOW: `target.url` names a server", None),
+    Offer(
+        "Retrieval",
+        "Milvus",
+        "gRPC, by its own client",
+        "Milvus Lite, a library of the environment `retrieval`; `target.url` names a server",
+        "vectors-milvus",
+        ("ingest", "recall.ef=32", "throughput.ef=32"),
+    ),
     Offer(
         "Storage",
         "Files",

@@ -7,7 +7,7 @@ from typing import Any
 
 from ai_how.errors import AiHowError, TimedOut, UsageError
 from ai_how.host import Progress
-from ai_how.run import wait_until
+from ai_how.run import undisturbed, wait_until
 from ai_how.site import serving
 from ai_how.site.control import Site
 from ai_how.site.resolve import Asked
@@ -70,7 +70,8 @@ class Deployment:
         site = self._site
         if not self._known(name):
             return  # it never came to be asked for
-        serving.stop(site, name, now=True)
+        with undisturbed():  # a second Ctrl-C must not leave it served
+            serving.stop(site, name, now=True)
         try:
             wait_until(
                 lambda: not any(one["model"] == name for one in serving.ps(site)["replicas"]),

@@ -38,7 +38,7 @@ class Retrieval(Frozen):
     """A vector store: vectors go in, an index is built, queries are asked; recall is held against exact search."""
 
     store: Literal["pgvector", "chroma", "faiss", "lancedb", "qdrant", "milvus"] = Field(
-        description="The store. `qdrant` and `milvus` need a server at `target.url`."
+        description="The store. `qdrant` needs a server at `target.url`; `milvus` without one is Milvus Lite."
     )
     index: Literal["flat", "ivf", "hnsw"] = Field("hnsw", description="Index; `flat` is exact search.")
     vectors: int = Field(10_000, ge=1, le=100_000_000, description="Vectors in the store.")

@@ -9,10 +9,12 @@ import http.client
 import json
 import os
 import threading
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from stores import size_of
 
 
 class Pgvector:
@@ -164,76 +166,69 @@ class Qdrant:
 
 
 class Milvus:
-    """Milvus by its REST interface, version 2."""
+    """Milvus by its own client; without a server Milvus Lite, which the client brings up in this process."""
 
     INDEXES = {"flat": None, "ivf": "nprobe", "hnsw": "ef"}
     _NAME = "ai_how_bench"
 
     def __init__(self, asked: dict[str, Any]) -> None:
-        token = os.environ.get("MILVUS_TOKEN")
-        self._asked = asked
-        self._rest = Rest(asked["server"], {"authorization": f"Bearer {token}"} if token else {})
-        self.version = "unknown"
-        self._ask("collections/drop", {})
-        fields = [
-            {"fieldName": "id", "dataType": "Int64", "isPrimary": True},
-            {"fieldName": "label", "dataType": "Int64"},
-            {
-                "fieldName": "v",
-                "dataType": "FloatVector",
-                "elementTypeParams": {"dim": str(asked["dimension"])},
-            },
-        ]
-        self._ask("collections/create", {"schema": {"autoID": False, "fields": fields}})
+        import pymilvus
 
-    def _ask(self, path: str, body: dict[str, Any]) -> Any:
-        answer = self._rest.ask("POST", f"/v2/vectordb/{path}", {"collectionName": self._NAME, **body})
-        if answer.get("code", 0) != 0:
-            raise RuntimeError(f"{path}: {answer.get('message')}")
-        return answer.get("data")
+        self._asked = asked
+        own = Path(asked["folder"]) / "milvus.db"
+        self._folder = None if asked["server"] else own
+        self._client = pymilvus.MilvusClient(
+            asked["server"] or str(own), token=os.environ.get("MILVUS_TOKEN", "")
+        )
+        self.version = f"{self._client.get_server_version()}, pymilvus {pymilvus.__version__}"
+        if self._client.has_collection(self._NAME):
+            self._client.drop_collection(self._NAME)
+        schema = self._client.create_schema(auto_id=False)
+        schema.add_field("id", pymilvus.DataType.INT64, is_primary=True)
+        schema.add_field("label", pymilvus.DataType.INT64)
+        schema.add_field("v", pymilvus.DataType.FLOAT_VECTOR, dim=asked["dimension"])
+        self._client.create_collection(self._NAME, schema=schema)
 
     def prepare(self, sample: np.ndarray) -> None:
         return
 
     def add(self, first: int, vectors: np.ndarray, labels: np.ndarray) -> None:
         rows = zip(vectors.tolist(), labels.tolist(), strict=True)
-        self._ask(
-            "entities/insert",
-            {
-                "data": [
-                    {"id": first + at, "label": label, "v": vector} for at, (vector, label) in enumerate(rows)
-                ]
-            },
+        self._client.insert(
+            self._NAME,
+            [{"id": first + at, "label": label, "v": vector} for at, (vector, label) in enumerate(rows)],
         )
 
     def build(self) -> None:
         asked = self._asked
-        kinds = {
+        kind, made = {
             "flat": ("FLAT", {}),
             "ivf": ("IVF_FLAT", {"nlist": asked["lists"]}),
             "hnsw": ("HNSW", {"M": asked["links"], "efConstruction": asked["breadth"]}),
-        }
-        kind, made = kinds[asked["index"]]
-        index = {"fieldName": "v", "indexName": "v", "metricType": "L2", "indexType": kind, "params": made}
-        self._ask("indexes/create", {"indexParams": [index]})
-        self._ask("collections/load", {})
+        }[asked["index"]]
+        self._client.flush(self._NAME)  # an index is of what is sealed
+        wanted = self._client.prepare_index_params()
+        wanted.add_index("v", index_type=kind, metric_type="L2", params=made)
+        self._client.create_index(self._NAME, wanted)
+        self._client.load_collection(self._NAME)
 
     def search(self, vector: np.ndarray, k: int, setting: int | None, label: int | None) -> list[int]:
-        body: dict[str, Any] = {
-            "data": [vector.tolist()],
-            "annsField": "v",
-            "limit": k,
-            "outputFields": ["id"],
-        }
-        body["consistencyLevel"] = "Strong"
-        if setting is not None:
-            body["searchParams"] = {"params": {self.INDEXES[self._asked["index"]]: setting}}
-        if label is not None:
-            body["filter"] = f"label == {label}"
-        return [one["id"] for one in self._ask("entities/search", body)]
+        params = {} if setting is None else {self.INDEXES[self._asked["index"]]: setting}
+        found = self._client.search(
+            self._NAME,
+            [vector.tolist()],
+            anns_field="v",
+            limit=k,
+            filter="" if label is None else f"label == {label}",
+            search_params={"metric_type": "L2", "params": params},
+            consistency_level="Strong",
+        )
+        return [one["id"] for one in found[0]]
 
     def bytes(self) -> int | None:
-        return None
+        """A server tells no size."""
+        return size_of(self._folder) if self._folder else None
 
     def close(self) -> None:
-        self._ask("collections/drop", {})
+        self._client.drop_collection(self._NAME)
+        self._client.close()

@@ -31,8 +31,8 @@ from ai_how.run import Command
 from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.bench_workloads import Retrieval as Asked
 
-#: Stores that are somebody's server; pgvector is one only when the recipe names it.
-SERVERS = ("qdrant", "milvus")
+#: Stores that are somebody's server; pgvector and Milvus are one only when the recipe names it.
+SERVERS = ("qdrant",)
 #: What a server's key comes by; handed on to the job, and in no result.
 _KEYS = {"qdrant": "QDRANT_API_KEY", "milvus": "MILVUS_TOKEN"}
 #: The setting of pgvector's own server: an index of some size is built in memory.
