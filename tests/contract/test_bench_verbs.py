@@ -200,4 +200,10 @@ def test_the_view_shows_how_it_goes() -> None:
     Console(file=text, width=100, force_terminal=False).print(view.drawn())
     shown = text.getvalue()
     assert "run 1 of 3" in shown and "30 of 100 sent" in shown and "24 answered" in shown and "8/s" in shown
+    bar = next(line for line in shown.splitlines() if "━" in line)
+    assert not set(bar.strip()) - set("━╺╸"), "the bar has a line of its own"
+    view.hear("run 2 of 3", Progress(None))
+    text = io.StringIO()
+    Console(file=text, width=100, force_terminal=False).print(view)
+    assert "run 2 of 3" in text.getvalue() and "sent" not in text.getvalue()
     assert spark(deque([0.0, 4.0, 8.0])) == " ▄█"

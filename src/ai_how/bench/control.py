@@ -222,6 +222,7 @@ class Bench:
     def _ran(self, words: str, number: int, one: Spot, purpose: str) -> tuple[RunRecord, Measured] | None:
         client, calibration = self._client(one, purpose)
         clock, heard = self._place.clock, self._heard
+        self._about(words)
         took, started = self._yardstick(), clock.now()
         if self._monitor is not None:
             self._monitor.start()
@@ -238,6 +239,11 @@ class Bench:
             "calibration": calibration, "series": (*made.series, *sampled),
         })  # fmt: skip
         return made, found
+
+    def _about(self, words: str) -> None:
+        """Whoever watches is told what begins: a program with a load of its own says nothing more."""
+        if self._heard is not None:
+            self._heard(words, Progress(None))
 
     def _yardstick(self) -> float:
         """The yardstick, when this machine is as it was; after a while, as it is now."""
@@ -284,6 +290,7 @@ class Bench:
         if purpose == "probe" and before is not None:
             refuse_beyond(one.recipe, before.ceiling)
             return before
+        self._about("measuring the generator")
         calibration = client.calibrate()
         if calibration is not None:
             self._probed.setdefault(one.side, calibration)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -35,13 +35,8 @@ def watched(recipe: BenchRecipe) -> Iterator[tuple[Heard | None, Say]]:
         yield None, (lambda text: err.print(text, markup=False))
         return
     view = View(recipe.name)
-    with Live(view.drawn(), console=err, refresh_per_second=8, transient=True) as live:
-
-        def heard(words: str, progress: Progress) -> None:
-            view.hear(words, progress)
-            live.update(view.drawn())
-
-        yield heard, (lambda text: live.console.print(text, style="dim", markup=False))
+    with Live(view, console=err, refresh_per_second=8, transient=True) as live:
+        yield view.hear, (lambda text: live.console.print(text, style="dim", markup=False))
 
 
 @dataclass
@@ -64,15 +59,18 @@ class View:
         if progress.seconds > seconds:
             self.speeds.append(max(0, progress.good - good) / (progress.seconds - seconds))
             self.last = progress.seconds, progress.good
-        self.progress = progress
+        self.progress = replace(progress)  # whoever tells of it goes on counting in the same one
+
+    def __rich__(self) -> RenderableType:
+        return self.drawn()
 
     def drawn(self) -> RenderableType:
-        """The panel as it is now."""
+        """The panel as it is now; of a program with a load of its own, which tells nothing of it, the time alone."""
         head = Text.assemble(
             (self.name, "bold"), f"  {self.words}", (f"  {time.monotonic() - self.began:.0f} s", "dim")
         )
         how = self.progress
-        if how is None:
+        if how is None or not (how.sent or how.intended):
             return head
         counts = Table.grid(padding=(0, 2))
         of = f" of {how.intended:,}" if how.intended is not None else ""
@@ -81,7 +79,9 @@ class View:
         speed = Text(f"{spark(self.speeds)} {self.speeds[-1]:,.0f}/s" if self.speeds else "", style="cyan")
         parts: list[RenderableType] = [head, counts, speed]
         if how.intended:
-            parts.insert(2, ProgressBar(total=how.intended, completed=how.sent, width=60))
+            bar = Table.grid()
+            bar.add_row(ProgressBar(total=how.intended, completed=how.sent, width=60))
+            parts.insert(2, bar)
         return Group(*parts)
 
 
