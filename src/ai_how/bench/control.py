@@ -198,26 +198,33 @@ class Bench:
     def _once(self, number: int, one: Spot, purpose: str = "run") -> RunRecord | None:
         """Run one spot once, and keep it. None when the target took no connection."""
         words = f"run {number} of {self._recipe.repetitions}" + (f", {one.words}" if one.words else "")
+        before: tuple[RunRecord, Measured] | None = None
         try:
             for left in range(self._recipe.again, -1, -1):
                 ran = self._ran(words, number, one, purpose)
                 if ran is None:
-                    return None
+                    break
                 why = spoilt(one.recipe, ran[0]) if left else ""
                 if not why:
                     return self._keep(words, *ran)
                 self._say(f"{words} is measured again: {why}")
                 self._spoilt.append(ran[0])
+                before = ran
         except AiHowError as error:
             # Before anything was measured it is an error; afterwards what was measured is worth more than that.
-            if not self._runs or (isinstance(error, BeyondGenerator) and self._recipe.search is not None):
+            beyond = isinstance(error, BeyondGenerator) and self._recipe.search is not None
+            if beyond or not (self._runs or before):
                 raise
             self._partial = f"{words} could not be measured: {error.message}"
         except Exception as error:
-            if not self._runs:
+            if not (self._runs or before):
                 raise
             self._partial = f"{words} could not be measured: an error that nobody foresaw: {error!r:.200}"
-        return None
+        if before is None:
+            return None
+        # It could not be measured again: a run with a reason against it is more than none.
+        self._spoilt.pop()
+        return self._keep(words, *before)
 
     def _ran(self, words: str, number: int, one: Spot, purpose: str) -> tuple[RunRecord, Measured] | None:
         client, calibration = self._client(one, purpose)
