@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ai_how.cli.output import err, json_argument, print_error, print_json
+from rich.text import Text
+
+from ai_how.cli.output import broken, err, json_argument, print_error, print_json
 from ai_how.cli.reaching import Waiting, client_of, door_of, gateway_arguments
 from ai_how.errors import AiHowError
 
@@ -72,7 +75,7 @@ def _converse(talk: Conversation, args: argparse.Namespace, door: Door) -> None:
     if by_hand:
         with suppress(ImportError):
             import readline  # noqa: F401 - input() then edits the line and remembers the former ones
-        err.print(f"[dim]{args.model} listens. {HELP}[/]")
+        _remark(f"{args.model} listens. {HELP}")
     while True:
         try:
             text = input("> " if by_hand else "").strip()
@@ -91,12 +94,16 @@ def _converse(talk: Conversation, args: argparse.Namespace, door: Door) -> None:
             _turn(talk, text, args, by_hand, door)
 
 
+def _remark(text: str) -> None:
+    err.print(Text(broken(text, err), style="dim"))
+
+
 def _order(talk: Conversation, text: str) -> None:
     if text == "/new":
         talk.forget()
         err.print("[dim]What was said is forgotten.[/]")
     else:
-        err.print(f"[dim]{HELP}[/]")
+        _remark(HELP)
 
 
 def _turn(talk: Conversation, text: str, args: argparse.Namespace, by_hand: bool, door: Door) -> None:
@@ -118,9 +125,13 @@ def _turn(talk: Conversation, text: str, args: argparse.Namespace, by_hand: bool
 
 
 def _answer(talk: Conversation, text: str, waiting: Waiting) -> None:
+    from ai_how.cli.wrapping import Wrapped
+
+    # Nobody but a terminal wants anything else than the answer itself.
+    shown = Wrapped(shutil.get_terminal_size().columns).feed if sys.stdout.isatty() else str
     for piece in talk.stream(text):
         waiting.end()
-        print(piece, end="", flush=True)
+        print(shown(piece), end="", flush=True)
     waiting.end()
     print()
 

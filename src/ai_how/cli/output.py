@@ -204,7 +204,7 @@ class PlanProgress:
 
     def finished(self, step: Step, seconds: float) -> None:
         self._end(step)
-        self._line("✓", "green", f"{step.action} {step.target}", f"{seconds:6.2f} s   {step.why}")
+        self._line("✓", "green", f"{step.action} {step.target}", f"{seconds:6.2f} s   ", step.why)
 
     def failed(self, step: Step, error: BaseException) -> None:
         self._end(step)
@@ -219,16 +219,19 @@ class PlanProgress:
             self._done += 1
         self._refresh()
 
-    def _line(self, sign: str, style: str, text: str, more: str = "") -> None:
+    def _line(self, sign: str, style: str, text: str, more: str = "", why: str = "") -> None:
         clock = f"{time.monotonic() - self._begin:6.1f}s"
         line = Text.assemble((clock, "dim"), " ", (sign, style), f" {text:<22}")
         if more:
-            line.append(f" {more}", style="dim")
+            # Where there is no room for both, what it is for says more than that it was not there.
+            last = why.partition("; ")[2]
+            short = last and line.cell_len + len(more) + len(why) > self._console.width
+            line.append(f" {more}{last if short else why}", style="dim")
         line.truncate(max(self._console.width, 40), overflow="ellipsis")
         self._console.print(line, soft_wrap=False, overflow="ellipsis", no_wrap=True)
 
     def _refresh(self) -> None:
         if self._status:
             with self._lock:
-                names = ", ".join(list(self._started)[:4])
+                names = ", ".join(one.replace(":", " ", 1) for one in list(self._started)[:4])
             self._status.update(f"{self._done} of {self._total}  {names}")

@@ -12,8 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
+from rich.text import Text
 
-from ai_how.cli.output import err, json_argument, out, print_json, print_warning, site_arguments, site_of
+from ai_how.cli.output import (
+    broken,
+    err,
+    json_argument,
+    out,
+    print_json,
+    print_warning,
+    site_arguments,
+    site_of,
+)
 from ai_how.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,11 +104,18 @@ def _show_overview(site: Site, overview: Overview) -> None:
         out.print()
     # A service's own inner listeners are in --json; here are those that somebody would connect to.
     ports = ", ".join(f"{each.name} {each.port}" for each in overview.services if "-port" not in each.name)
-    out.print(f"[bold]on 127.0.0.1[/]  {ports}", soft_wrap=False)
+    _labelled("on 127.0.0.1", ports)
     sums = (f"{each.asked} of {each.has} {each.unit or each.resource}" for each in overview.sums)
     if overview.sums:
-        out.print(f"[bold]in sum[/]  {', '.join(sums)}")
+        _labelled("in sum", ", ".join(sums))
     out.print()
+
+
+def _labelled(label: str, text: str) -> None:
+    """A label and what there is of it, further lines set in below."""
+    line = Text(broken(f"{label}  {text}", out, " " * (len(label) + 2)))
+    line.stylize("bold", 0, len(label))
+    out.print(line)
 
 
 def _show_machines(overview: Overview) -> None:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from ai_how.site.serving import Facts
 
 
+#: Columns of a terminal from which on there is room for everything.
+WIDE = 110
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     site_arguments(parser)
     json_argument(parser)
@@ -44,7 +48,13 @@ def _models(shown: Facts) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("model", "state", "replicas", "version", "asked by", "reason"):
+    # Who asked is in --json; a name or a path is never cut short, since somebody will type it.
+    narrow, why = out.width < WIDE, any(one["reason"] for one in shown["models"])
+    table.add_column("model", overflow="fold")
+    for name in ("state", "replicas"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("version", overflow="fold")
+    for name in (*(() if narrow else ("asked by",)), *(("reason",) if why else ())):
         table.add_column(name)
     for one in shown["models"]:
         mine = [replica for replica in shown["replicas"] if replica["model"] == one["model"]]
@@ -54,8 +64,8 @@ def _models(shown: Facts) -> None:
             _coloured("stopped" if one["stopped"] and not answering else one["state"]),
             _count(one, answering),
             _version(one),
-            one["asked_by"],
-            one["reason"],
+            *(() if narrow else (one["asked_by"],)),
+            *((one["reason"],) if why else ()),
         )
     out.print(table, soft_wrap=False)
 
@@ -88,8 +98,11 @@ def _replicas(shown: Facts) -> None:
     from ai_how.cli.output import duration
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("replica of", "state", "job", "node", "time left", "requests", "reason"):
-        table.add_column(name)
+    table.add_column("replica of", overflow="fold")
+    for name in ("state", "job", "node", "time left"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("requests", justify="right", no_wrap=True)
+    table.add_column("reason")
     now = time.time()
     for one in shown["replicas"]:
         state = "draining" if one["draining"] and one["phase"] == "ready" else one["phase"]

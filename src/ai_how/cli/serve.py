@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import broken, err, json_argument, out, print_json, site_arguments, site_of
 
 if TYPE_CHECKING:
     from ai_how.serving.fit import Fit
@@ -169,7 +169,7 @@ def _told(args: argparse.Namespace, served: Facts, base_url: str) -> int:
     if served["canary"]:
         out.print(f"  {served['canary']['weight']} of 100 requests go to {served['canary']['source']}")
     out.print(f"  ai-how chat {name} 'a question'")
-    out.print(f"  OPENAI_BASE_URL={base_url}  (`ai-how shell` sets it, and the key)")
+    out.print(broken(f"  OPENAI_BASE_URL={base_url}  (`ai-how shell` sets it, and the key)", out, "  "))
     return 0
 
 
