@@ -89,7 +89,7 @@ class TestApptainer(Outside):
         program = next(apptainer(tmp_path_factory.mktemp("apptainer")).glob("[as][pi][pn]*"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AI_HOW_APPTAINER", str(program))  # the batch script finds it
-            yield Place(sys.executable, "apptainer", str(newer_root()))
+            yield Place(sys.executable, "apptainer", str(newer_root()), options=("--no-home",))
 
 
 class TestPodman(Outside):
@@ -97,9 +97,7 @@ class TestPodman(Outside):
     @classmethod
     def place(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         programs = podman(tmp_path_factory.mktemp("podman"))
-        # An image's engine is told of no variable but its own: what else it should know is the image's.
-        changes = " ".join(f"--change 'ENV {name}={value}'" for name, value in VECTORS.items())
-        pack = f'tar -C "$1" -c . | "$2" import --quiet {changes} - "$3"'
+        pack = 'tar -C "$1" -c . | "$2" import --quiet - "$3"'
         words = ("pack", str(newer_root()), str(programs / "podman"), IMAGE)
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", pack, *words], capture_output=True, text=True, check=False
@@ -107,5 +105,7 @@ class TestPodman(Outside):
         assert done.returncode == 0, done.stderr
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PATH", str(programs), prepend=os.pathsep)
-            yield Place(sys.executable, "podman", IMAGE)
+            # A container is told of no variable but its engine's.
+            options = tuple(f"--env={name}={value}" for name, value in VECTORS.items())
+            yield Place(sys.executable, "podman", IMAGE, options=options)
         shutil.rmtree(programs.parent / "images", ignore_errors=True)

@@ -195,6 +195,8 @@ def test_a_repository_that_the_store_has_needs_no_network(
 def test_what_no_node_has_is_refused_before_anything_is_brought(site: Site) -> None:
     with pytest.raises(NotFound, match="no node of the cluster has gpu:h100:1"):
         resolve(site, Wish("hf:org/tiny", resources=ReplicaResources(gres="gpu:h100:1")), str)
+    with pytest.raises(NotFound, match=r"there is no image /images/none\.sif"):
+        resolve(site, Wish("hf:org/tiny", runtime=ServingRuntime(image="/images/none.sif")), str)
     with pytest.raises(NotFound, match="there is no account 'nobody'") as caught:
         resolve(site, Wish("hf:org/tiny", resources=ReplicaResources(account="nobody")), str)
     assert "slurm_config.accounts" in (caught.value.todo or "")
@@ -216,6 +218,8 @@ def test_runtimes_as_they_are_written() -> None:
         parse_runtime("podman:docker.io/vllm/vllm-openai:v0.11.0").podman
         == "docker.io/vllm/vllm-openai:v0.11.0"
     )
+    with pytest.raises(ValueError, match="options are for an image"):
+        ServingRuntime(path="/opt/vllm", options=("--nv",))
     both = parse_runtime("modules:cuda/12.4,vllm;path:/opt/vllm")
     assert (both.modules, both.path) == (("cuda/12.4", "vllm"), "/opt/vllm")
     for wrong in ("", "venv", "venv:", "what:ever", "path:/a;image:/b.sif", "path:/a;path:/b"):

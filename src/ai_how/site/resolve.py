@@ -16,6 +16,7 @@ from ai_how.site import modelfile, work
 from ai_how.site.control import Site
 from ai_how.site.fit import fit_of, refuse_absent, refuse_unknown
 from ai_how.site.modelfile import ModelFile
+from ai_how.site.runtimes import refuse_absent_image
 from ai_how.site.sources import engine_for
 from ai_how.spec.runtime import ServingRuntime
 
@@ -100,6 +101,8 @@ def resolve(site: Site, wish: Wish, progress: Progress) -> tuple[str, ModelVersi
     if site.file.spec.clusters.hpc.provider == "local":  # elsewhere Slurm says so: it may hide what it has
         refuse_absent(site, wish.resources.partition, wish.resources.gres)
         refuse_unknown(site, wish.resources.account, wish.resources.qos)
+    if wish.runtime and wish.runtime.image:
+        refuse_absent_image(site, wish.runtime.image, "the runtime of the engine")
     found = modelfile.find(site, wish.reference, engine, progress)
     name = wish.name or found.name
     check_name(name)

@@ -24,6 +24,11 @@ class ServingRuntime(Frozen):
         None, description="The node's Python, 3.9 or newer, for the launcher; python3 when left out."
     )
 
+    options: tuple[str, ...] = Field(
+        (),
+        description="More options of `apptainer exec` or `podman run`, each one word, such as --ulimit=host.",
+    )
+
     @model_validator(mode="after")
     def _one_kind(self) -> ServingRuntime:
         named = [self.venv, self.image, self.podman, self.path]
@@ -31,6 +36,8 @@ class ServingRuntime(Frozen):
             raise ValueError("a runtime is one of: venv; image; podman; path; each with modules or without")
         if not any(named) and not self.modules:
             raise ValueError("a runtime names a venv, an image, a podman image, a path or modules")
+        if self.options and not (self.image or self.podman):
+            raise ValueError("options are for an image or a podman image, which this runtime does not name")
         return self
 
 

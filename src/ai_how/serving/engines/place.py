@@ -18,13 +18,15 @@ PID_FILE = "{folder}/container.pid"
 class Place:
     """A folder with ``bin/`` (None: what PATH holds once the ``modules`` are loaded), or an image.
 
-    ``python`` is the interpreter of the node, 3.9 or newer, that runs the launcher.
+    ``python`` is the interpreter of the node, 3.9 or newer, that runs the launcher; ``options`` are given to the
+    program that runs the image.
     """
 
     python: str = "python3"
     kind: Literal["folder", "apptainer", "podman"] = "folder"
     at: str | None = None
     modules: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @classmethod
     def of_environment(cls, folder: Path) -> Place:
@@ -68,7 +70,7 @@ class Place:
         if self.kind == "apptainer":
             shown = [word for folder in folders for word in ("--bind", folder)]
             how = [*(["--nv"] if gpu else []), *(["--home", home] if home else [])]
-            return ("{apptainer}", "exec", *how, *shown, image, name, *words)
+            return ("{apptainer}", "exec", *how, *shown, *self.options, image, name, *words)
         shown = [word for folder in folders for word in ("--volume", f"{folder}:{folder}")]
         told = {*variables, *(["CUDA_VISIBLE_DEVICES"] if gpu else [])}
         named = [word for variable in sorted(told) for word in ("--env", variable)]
@@ -77,7 +79,19 @@ class Place:
         # job's, and ends with the job whatever happens. Its root is the user who starts it, or root if that is root.
         kept = ["--rm", "--init", "--network=host", "--user=0:0", "--cgroups=disabled",
                 "--security-opt=label=disable", f"--pidfile={PID_FILE}"]  # fmt: skip
-        return ("podman", "run", *kept, *devices, *shown, *named, "--entrypoint", name, image, *words)
+        return (
+            "podman",
+            "run",
+            *kept,
+            *devices,
+            *shown,
+            *named,
+            *self.options,
+            "--entrypoint",
+            name,
+            image,
+            *words,
+        )
 
 
 def place_of(runtime: ServingRuntime | None, usual: str | None, ensure: Callable[[str], Path]) -> Place:
@@ -98,7 +112,7 @@ def place_of(runtime: ServingRuntime | None, usual: str | None, ensure: Callable
                 f"the {what} {given} is no absolute path", todo="Nodes work elsewhere: write it whole."
             )
     if runtime.image is not None:
-        return Place(python, "apptainer", runtime.image, runtime.modules)
+        return Place(python, "apptainer", runtime.image, runtime.modules, runtime.options)
     if runtime.podman is not None:
-        return Place(python, "podman", runtime.podman, runtime.modules)
+        return Place(python, "podman", runtime.podman, runtime.modules, runtime.options)
     return Place(python, "folder", runtime.path, runtime.modules)
