@@ -54,6 +54,7 @@ def test_every_mistake_at_once_with_its_place() -> None:
     ("rate: 10", "rate: 0", "'load.rate' should be greater than 0"),
     ("rate: 10, ", "arrivals: closed, processes: 3, ", "1 clients cannot be dealt out to 3 processes"),
     ("tiny}", "tiny, url: 'http://x', deploy: {source: a}}", "without 'url'"),
+    ("tiny}", "tiny, deploy: {source: a}}\nsweep: {target.deploy.slots: [1, 2]}", "is deployed once for all points"),
     ("{api: openai, model: tiny}", "{api: fio, deploy: {source: a}}", "kinds that ask a served model"),
     ("load:", "workload: {request: {path: 'a b'}, prompts: {}}\nload:", "'workload.request.path'"),
     ("load:", "workload: {request: {}, prompts: {}}\nload:", "is nothing that a target of the api 'openai' is asked"),

@@ -87,6 +87,11 @@ class BenchRecipe(Frozen):
                 f"'workload.{others[0]}' is nothing that a target of the api '{self.target.api}' is asked; "
                 f"its section is '{own}'"
             )
+        once = [key for key in self.sweep if key == "target.model" or key.startswith("target.deploy.")]
+        if once and self.target.deploy is not None:
+            raise ValueError(
+                f"'{once[0]}' cannot be swept: a service is deployed once for all points; 'against' has a second"
+            )
         if self.search is not None:
             if not self.objective.asks:
                 raise ValueError("a search needs an 'objective': the highest load is one that meets it")
