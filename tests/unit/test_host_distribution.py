@@ -63,6 +63,14 @@ def test_no_command_is_better_than_a_wrong_one() -> None:
     assert install_command(parse_os_release(DEBIAN), []) is None
 
 
+def test_every_package_for_ubuntu_is_one_that_its_index_names() -> None:
+    ubuntu = parse_os_release(UBUNTU)
+    assert {package for program in CATALOGUE.values() for package in program.packages_for(ubuntu)} == {
+        "fio", "libgomp1", "mariadb-client-core", "mariadb-server-core", "munge", "postgresql-16",
+        "slurm-client", "slurmctld", "slurmd", "slurmdbd",
+    }  # fmt: skip
+
+
 def test_the_narrowest_key_wins() -> None:
     postgres = CATALOGUE["postgres"]
     assert postgres.packages_for(parse_os_release(DEBIAN)) == ("postgresql-15",)
