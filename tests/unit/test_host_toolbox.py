@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_how.errors import MissingProgram
+from ai_how.errors import CommandFailed, MissingProgram
 from ai_how.host import Folders, Toolbox
 from ai_how.host.apt import install, no_daemons
 from ai_how.host.model import Distribution
@@ -223,3 +223,16 @@ def test_root_gets_packages_by_apt_and_no_daemon_with_them(tmp_path: Path) -> No
     assert gate.commands[-1].argv == ("systemctl", "disable", "munge")
     assert gate.commands[1].env["DEBIAN_FRONTEND"] == "noninteractive"
     assert policies == [True, True]
+
+
+def test_a_mirror_that_refuses_is_named_and_not_only_what_is_missing_for_it(tmp_path: Path) -> None:
+    def apt_get(command: Command) -> Answer:
+        if "update" in command.argv:
+            return (100, "", "E: Failed to fetch http://mirror/InRelease  Unable to connect to mirror:80:\n")
+        return (100, "", "E: Unable to locate package munge\n")
+
+    gate = ScriptedGate([(("apt-get",), apt_get)])
+    with pytest.raises(CommandFailed) as caught:
+        install(gate, ["munge"], lambda line: None, root=tmp_path)
+    assert "Unable to connect to mirror:80" in (caught.value.detail or "")
+    assert "APT::Update::Error-Mode=any" in gate.commands[0].argv

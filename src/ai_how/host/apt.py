@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ai_how.errors import CommandFailed
 from ai_how.host.model import Progress
-from ai_how.run import Command, Gate
+from ai_how.run import Command, Completed, Gate
 
 _QUIET = {
     "DEBIAN_FRONTEND": "noninteractive",
@@ -30,6 +30,8 @@ _POLICY = """#!/bin/sh
 if kill -0 {pid} 2>/dev/null; then exit 101; fi
 {otherwise}
 """
+#: By default `apt-get update` that reaches no source ends well, with a warning.
+SAYING_SO = ("-o", "APT::Update::Error-Mode=any")
 _MARK = "# Written by ai-how while it installs packages"
 _NO_CLUSTER = f"{_MARK}.\ncreate_main_cluster = false\n"
 
@@ -47,8 +49,13 @@ def install(gate: Gate, packages: Sequence[str], progress: Progress, *, root: Pa
         try:
             gate.run(_install_command(packages))
         except CommandFailed:
-            _update(gate, progress)  # the lists may be older than what the mirror still has
-            gate.run(_install_command(packages))
+            updated = _update(gate, progress)  # the lists may be older than what the mirror still has
+            try:
+                gate.run(_install_command(packages))
+            except CommandFailed as error:
+                if updated.ok:
+                    raise
+                raise CommandFailed(error.message, where=error.where, detail=updated.tail()) from error
         for name in sorted(_daemons(root) - before):
             _disable(gate, name, root)
 
@@ -87,10 +94,10 @@ def _restore(policy: Path, kept: Path) -> None:
         kept.rename(policy)
 
 
-def _update(gate: Gate, progress: Progress) -> None:
+def _update(gate: Gate, progress: Progress) -> Completed:
     progress("reading the package lists (apt-get update)")
     # One source of many that does not answer is no reason to stop: the installation shows what is missing.
-    gate.run(Command(("apt-get", "-q", "update"), env=_QUIET, timeout=600.0), check=False)
+    return gate.run(Command(("apt-get", "-q", *SAYING_SO, "update"), env=_QUIET, timeout=600.0), check=False)
 
 
 def _install_command(packages: Sequence[str]) -> Command:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ai_how.errors import CommandFailed
+from ai_how.host.apt import SAYING_SO
 from ai_how.host.model import Progress
 from ai_how.run import Command, Gate
 
@@ -86,7 +87,7 @@ def _download(
         if gate.run(command, check=False).ok:
             return
     progress("reading the package lists")
-    update = Command((*own, "update"), env={"LC_ALL": "C.UTF-8"}, timeout=600.0)
+    update = Command((*own, *SAYING_SO, "update"), env={"LC_ALL": "C.UTF-8"}, timeout=600.0)
     updated = gate.run(update, check=False)
     progress(f"downloading Debian packages: {' '.join(packages)}")
     try:
