@@ -5,19 +5,22 @@ In each round a server is measured in turns with itself, and with one that is a 
 the second worse, which is right; rounds that the verdict left out (this machine was too busy) are counted too, and
 are neither. Simulated are many more comparisons of runs whose truth is known, under noise and under a drift.
 
-``python benchmarks/gate.py [--rounds 20] [--simulated 400] [--json]``. A round takes some twenty seconds. Ends with 1
-when a change was called without one more than once in twenty, or a slowdown of a tenth was missed.
+``python benchmarks/gate.py [--rounds 20] [--simulated 400] [--json]``. A round takes some twenty seconds. Each count
+has its exact interval (Clopper and Pearson, 95 %): what so many rounds can say of the true share. Ends with 1 when a
+change was called without one more than once in twenty, or a slowdown of a tenth was missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,7 @@ kind: bench
 name: gate
 target: {{url: "http://{one}"}}
 against: {{target.url: "http://{other}"}}
-load: {{arrivals: constant, rate: 200, seconds: 1.0, connections: 32}}
+load: {{arrivals: constant, rate: 400, seconds: 0.5, connections: 64}}
 repetitions: {runs}
 """
 
@@ -68,18 +71,42 @@ def outcome(factor: float) -> str:
         return "left out"
 
 
-def measured(rounds: int) -> dict[str, int]:
+def likely(count: int, of: int) -> tuple[float, float]:
+    """The shares with which so many of so many are no surprise, to 95 %, by the binomial distribution itself."""
+
+    def at_most(number: int, share: float) -> float:
+        return sum(math.comb(of, one) * share**one * (1 - share) ** (of - one) for one in range(number + 1))
+
+    def where(crossed: Callable[[float], bool]) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (low, middle) if crossed(middle) else (middle, high)
+        return round(low, 4)
+
+    return (
+        where(lambda share: 1 - at_most(count - 1, share) > 0.025) if count else 0.0,
+        where(lambda share: at_most(count, share) < 0.025) if count < of else 1.0,
+    )
+
+
+def measured(rounds: int) -> dict[str, Any]:
     """The rounds on real servers."""
     same, slower = Counter[str](), Counter[str]()
+    began = time.monotonic()
     for number in range(rounds):
         first, second = outcome(1.0), outcome(SLOWER)
         same[first] += 1
         slower[second] += 1
         print(f"round {number + 1}: same {first}, slower {second}", file=sys.stderr)
+    wrong, right = same["worse"] + same["changed"], slower["worse"]
     return {
         "rounds": rounds,
-        "called a change without one": same["worse"] + same["changed"],
-        "slowdown of a tenth found": slower["worse"],
+        "seconds": round(time.monotonic() - began),
+        "called a change without one": wrong,
+        "of those that could be told, to 95 %": likely(wrong, rounds - same["left out"]),
+        "slowdown of a tenth found": right,
+        "of all, to 95 %": likely(right, rounds),
         "left out, same": same["left out"],
         "left out, slower": slower["left out"],
     }
