@@ -1,6 +1,6 @@
 """Figures of one llama.cpp replica, held against the engine's own timings and against another tool in the same run.
 
-    python benchmarks/inference.py [--guidellm PROGRAM] [--aiperf PROGRAM] [--rounds 5] [--seconds 15] [--json]
+    python benchmarks/inference.py [--guidellm PROGRAM] [--aiperf PROGRAM] [--rounds 5] [--seconds 12] [--json]
 
 A model of random numbers is made, large enough that a token takes some ten milliseconds: what a token costs is then the
 engine's and not the loopback's. It answers in letters alone, so that every token is a piece of text by itself: a
@@ -13,11 +13,13 @@ What is compared is defined alike on both sides, each time per request: the firs
 went out to the first piece of text; the token as what came after that, by the tokens that the server told less one; the
 latency from when the request went out to the end of the answer. With the engine's own timings they are compared request
 by request (its time of the prompt, and of all tokens after the first); with a tool, median by median in each round, and
-what counts is the median of the rounds. Ends with 1 when one of them is more than 5 % apart. It wants a machine with
-nothing else to do: what changes between the two is read as a disagreement, and the yardstick's own change is printed.
+what counts is the median of the rounds. Beside that both are held against what the engine itself took in the turn of
+each, by its own counters (``by the engine``): where the first comparison is apart and this one is not, it was the
+machine that changed between the turns, and both measured right. Ends with 1 when one of them is more than 5 % apart. It
+wants a machine with nothing else to do.
 
 GuideLLM: ``uv venv x && uv pip install --python x/bin/python guidellm``, and ``--guidellm x/bin/guidellm``;
-AIPerf likewise. A round takes about a minute with one tool.
+AIPerf likewise. A round takes about half a minute with one tool.
 """
 
 from __future__ import annotations
@@ -71,12 +73,13 @@ version: "1.0"
 kind: bench
 name: inference
 repetitions: {rounds}
+again: 0
 target: {{api: openai, model: tiny, second: [{second}]}}
 workload: {{prompts: {{file: "{prompts}", max_tokens: {answer}, tokenizer: {tokenizer}}}}}
 load: {{arrivals: closed, clients: 1, seconds: {seconds}}}
 """
 #: Questions, the letters (and so the tokens) of each, and the tokens of an answer.
-QUESTIONS, QUESTION, ANSWER = 40, 160, 24
+QUESTIONS, QUESTION, ANSWER = 40, 96, 16
 LETTERS = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1))
 TOOLS = ("guidellm", "aiperf")
 #: The engine's own counters.
@@ -181,11 +184,17 @@ class Spent(NamedTuple):
     def since(self, before: Spent) -> Spent:
         return Spent(*(now - then for now, then in zip(self, before, strict=True)))
 
-    def token(self) -> float:
-        return self.told_seconds / self.told
+    @property
+    def requests(self) -> float:
+        return self.told / ANSWER
 
-    def asked_token(self) -> float:
-        return self.asked_seconds / self.asked
+    def token(self) -> float:
+        """Seconds a token after the first, in the mean."""
+        return self.told_seconds / (self.told - self.requests)
+
+    def prompt(self) -> float:
+        """Seconds a prompt, in the mean: until the first token."""
+        return self.asked_seconds / self.requests
 
 
 class Watched(LocalGate):
@@ -218,18 +227,22 @@ class Watched(LocalGate):
     def apart(self, tool: str) -> Iterator[str]:
         """What the engine itself took while we asked, as a share of what it took while that tool asked."""
         turns = self.turns[tool]
-        for words, of in (("prompt", Spent.asked_token), ("token", Spent.token)):
+        for words, of in (("prompt", Spent.prompt), ("token", Spent.token)):
             each = " ".join(f"{of(ours) / of(theirs):.3f}" for ours, theirs in turns)
             yield f"  {tool}: the engine's own time of a {words}, ours over theirs, by round: {each}"
         each = ", ".join(
-            f"{ANSWER * ours.asked / ours.told:.1f} and {ANSWER * theirs.asked / theirs.told:.1f}"
+            f"{ours.asked / ours.requests:.1f} and {theirs.asked / theirs.requests:.1f}"
             for ours, theirs in turns
         )
         yield f"  {tool}: tokens of a question, ours and theirs, by round: {each}"
 
 
-def comparisons(result: Result, tools: Sequence[str]) -> dict[str, list[float]]:
-    """Ours as a share of theirs in each round, wherever both are told."""
+def comparisons(result: Result, gate: Watched, tools: Sequence[str]) -> dict[str, list[float]]:
+    """Ours as a share of theirs in each round, wherever both are told.
+
+    ``by the engine``: each side is taken as a share of what the engine itself took in the mean in that side's turn, so
+    that a machine that was slower in one of them says nothing against the other.
+    """
     rounds = [
         {name: value.value for name, value in run.values.items()}
         | {f"{name}.p50": run.histogram(name).percentile(0.5) / 1e6 for name in run.histograms}
@@ -244,6 +257,17 @@ def comparisons(result: Result, tools: Sequence[str]) -> dict[str, list[float]]:
             found[f"{words}, {tool}"] = [
                 one[ours] / one[f"{tool}.{theirs}"] for one in rounds if f"{tool}.{theirs}" in one
             ]
+        turns = [theirs for _, theirs in gate.turns[tool]]
+        if len(turns) == len(rounds):  # as many opinions as rounds
+            for words, name, of, ours in (
+                ("token", "token", Spent.token, "engine_agrees"),
+                ("first token", "first_token", Spent.prompt, "engine_prompt_agrees"),
+            ):
+                found[f"{words}, by the engine, {tool}"] = [
+                    one[ours] / (one[f"{tool}.{name}.mean"] / 1e3 / of(turn))
+                    for one, turn in zip(rounds, turns, strict=True)
+                    if f"{tool}.{name}.mean" in one
+                ]
     return found
 
 
@@ -276,11 +300,11 @@ def said(result: Result, found: Mapping[str, Sequence[float]]) -> Iterator[str]:
     yield f"the yardstick took {min(times):.2f} to {max(times):.2f} ms before the rounds"
     for label, shares in found.items():
         if not shares:
-            yield f"  {label:<24} no opinion: {result.runs[0].notes.get(label.rpartition(' ')[2])}"
+            yield f"  {label:<38} no opinion: {result.runs[0].notes.get(label.rpartition(' ')[2])}"
             continue
         share = median(shares)
         each = " ".join(f"{one:.3f}" for one in shares)
-        yield f"  {label:<24} {share:7.3f}  {'ok' if abs(share - 1) <= APART else 'APART'}   by round: {each}"
+        yield f"  {label:<38} {share:7.3f}  {'ok' if abs(share - 1) <= APART else 'APART'}   by round: {each}"
 
 
 def main() -> int:
@@ -290,14 +314,14 @@ def main() -> int:
     parser.add_argument("--guidellm", type=Path)
     parser.add_argument("--aiperf", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--seconds", type=int, default=12)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     programs = {name: path for name in ("guidellm", "aiperf") if (path := getattr(asked, name))}
     for path in programs.values():
         os.environ["PATH"] = f"{path.absolute().parent}{os.pathsep}{os.environ['PATH']}"
     result, gate = measured(list(programs), asked.rounds, asked.seconds)
-    found = comparisons(result, list(programs))
+    found = comparisons(result, gate, list(programs))
     if asked.json:
         figures = {one.name: one.value for one in result.figures}
         notes: list[Any] = [dict(run.notes) for run in result.runs]

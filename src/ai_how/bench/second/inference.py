@@ -70,6 +70,7 @@ def parse_guidellm(text: str) -> Mapping[str, Value]:
 
     return {
         "latency.p50": milliseconds(of("request_latency")["percentiles"]["p50"] * 1e3),
+        "first_token.mean": milliseconds(of("time_to_first_token_ms")["mean"]),
         "first_token.p50": milliseconds(of("time_to_first_token_ms")["percentiles"]["p50"]),
         "token.mean": milliseconds(of("inter_token_latency_ms")["mean"]),
         "token.p50": milliseconds(of("inter_token_latency_ms")["percentiles"]["p50"]),
@@ -99,6 +100,7 @@ def parse_aiperf(text: str) -> Mapping[str, Value]:
     facts = json.loads(text)
     return {
         "latency.p50": milliseconds(facts["request_latency"]["p50"]),
+        "first_token.mean": milliseconds(facts["time_to_first_token"]["avg"]),
         "first_token.p50": milliseconds(facts["time_to_first_token"]["p50"]),
         "token.mean": milliseconds(facts["inter_token_latency"]["avg"]),
         "token.p50": milliseconds(facts["inter_token_latency"]["p50"]),
