@@ -19,7 +19,7 @@ from ai_how.bench.work import Taken, Work
 from ai_how.spec.bench import BenchRecipe
 
 #: Why a run ended early, when somebody wanted it so.
-INTERRUPTED = "interrupted (Ctrl-C or SIGTERM)"
+INTERRUPTED = "interrupted (Ctrl-C, or an end from outside)"
 
 Worker = Callable[[BenchRecipe, Place], Work]
 """What is asked, by the recipe: :meth:`ai_how.bench.interfaces.Loaded.work`."""

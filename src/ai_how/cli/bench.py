@@ -219,10 +219,23 @@ def _site(args: argparse.Namespace, recipe: BenchRecipe) -> Site | None:
 
 
 @contextmanager
-def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> Iterator[Place]:
-    """Where it is measured: a scratch folder, the address and the token, and the site's cluster where there is one."""
+def _scratch() -> Iterator[Path]:
+    """A folder of its own that is gone afterwards, however often somebody presses Ctrl-C."""
     import tempfile
 
+    from ai_how.run import undisturbed
+
+    folder = tempfile.TemporaryDirectory(prefix="ai-how-bench-", ignore_cleanup_errors=True)
+    try:
+        yield Path(folder.name)
+    finally:
+        with undisturbed():
+            folder.cleanup()
+
+
+@contextmanager
+def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> Iterator[Place]:
+    """Where it is measured: a scratch folder, the address and the token, and the site's cluster where there is one."""
     from ai_how.bench.interfaces import Place
     from ai_how.bench.targets.web import address_of
     from ai_how.run import LocalGate
@@ -232,8 +245,8 @@ def _place(args: argparse.Namespace, recipe: BenchRecipe, site: Site | None) -> 
         site.gateway_ca if site and recipe.target.url is None else None
     )
     address = address_of(url, certificate) if url else None
-    with tempfile.TemporaryDirectory(prefix="ai-how-bench-") as folder:
-        here = Place(LocalGate(), Path(folder), address, token, scripts=_script)
+    with _scratch() as folder:
+        here = Place(LocalGate(), folder, address, token, scripts=_script)
         if site is None or not site.exists:
             yield here
             return

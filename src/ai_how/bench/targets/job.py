@@ -90,7 +90,8 @@ class SlurmGate:
             raise
         finally:
             # Its environment is in there, and with it what is secret.
-            shutil.rmtree(folder, ignore_errors=True)
+            with undisturbed():
+                shutil.rmtree(folder, ignore_errors=True)
         if check and not ran.done.ok:
             raise CommandFailed(
                 f"{Path(command.argv[0]).name} ended with exit status {ran.done.returncode} in job {job_id}",
@@ -158,4 +159,5 @@ def scratch(place: Place, asked: Resources | None) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with undisturbed():
+            shutil.rmtree(folder, ignore_errors=True)
