@@ -208,7 +208,9 @@ def started(folder: Path, target: Mortal) -> tuple[subprocess.Popen[str], Path]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True), out
 
 
-@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)])
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)]
+)
 def test_ctrl_c_keeps_what_was_measured(signals: tuple[signal.Signals, ...], tmp_path: Path) -> None:
     """Twice too, and the signal that Slurm sends before it ends a job."""
     target = Mortal(life=100_000)

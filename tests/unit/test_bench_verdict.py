@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ai_how.bench.compare import compared
 from ai_how.bench.exchange import ChatExchange, Exchange
+from ai_how.bench.export import openmetrics
 from ai_how.bench.figures import figures, keeps, record
 from ai_how.bench.histogram import Histogram
 from ai_how.bench.interfaces import Measured
 from ai_how.bench.model import Calibration, Result, RunRecord, Value
+from ai_how.bench.report import html
+from ai_how.bench.results import write_result
 from ai_how.bench.verdict import checks, drift, reasons_of_figure
+from ai_how.cli import main
 from ai_how.errors import CouldNotTell, NotFound
 from ai_how.spec.bench import BenchRecipe, Objective, parse_bench
 
@@ -244,3 +249,47 @@ def test_a_program_with_a_load_of_its_own_says_what_there_is_against_it() -> Non
     assert found["read.p50"].reasons[0] == "run 1: the page cache answered"
     clean = [one.model_copy(update={"reasons": ()}) for one in made]
     assert all(figure.ok for figure in figures(recipe(), clean) if figure.name in ("bandwidth", "read.p50"))
+
+
+PLANTED: dict[str, tuple[dict[str, Any], str]] = {
+    "headroom": ({"calibration": CALIBRATION.model_copy(update={"ceiling": 120})}, "1.20 times the load"),
+    "load": ({"achieved": 0.9}, "went out at 90.0% of the rate intended"),
+    "lag": ({"histograms": run(lag=0.005).histograms}, "went out up to 5.00 ms late"),
+    "cache": ({"reasons": ("the page cache answered",), "cache": "warm"}, "the page cache answered"),
+    "tokens": ({"tokens_known": 1.0, "tokens_agree": 0.9}, "tokenizer counts 90.0% of the tokens"),
+    "steady state": ({"steady": False, "steady_why": "the latency drifted by +30%"}, "drifted by +30%"),
+    "errors": ({"errors": {"status 500": 100}}, "(status 500: 100)"),
+    "drift": ({"yardstick_ms": 2.0}, "a fixed piece of work took 1.0 ms before one run and 2.0 ms"),
+}
+
+
+@pytest.mark.parametrize("check", PLANTED)
+def test_each_check_strikes_a_figure_through_and_keeps_it_out_of_everything(
+    check: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One planted violation in one run of five: shown with its reason, in no comparison, an error with --strict."""
+    change, said = PLANTED[check]
+    name = "tokens" if check == "tokens" else "latency.p50"
+    token = {"tokens": Value(value=5.0, unit="tokens/s")}
+    good = [run(number).model_copy(update={"yardstick_ms": 1.0, "values": token}) for number in range(5)]
+    bad = [*good[:4], good[4].model_copy(update=change)]
+    sound, planted = (
+        result(spec=recipe()).model_copy(update={"runs": tuple(runs), "figures": figures(recipe(), runs)})
+        for runs in (good, bad)
+    )
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    write_result(before, sound)
+    write_result(after, planted)
+    assert next(one for one in sound.figures if one.name == name).ok
+    (figure,) = (one for one in planted.figures if one.name == name)
+    assert not figure.ok and said in " ".join(figure.reasons)
+
+    assert main(["bench", "show", str(after), "--strict"]) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"- {figure.reasons[0]}" in shown and "not ok" in shown
+    assert main(["bench", "compare", str(before), str(after), "--figure", name]) == CouldNotTell.exit_code
+    assert figure.reasons[0] in " ".join(capsys.readouterr().err.replace("|", "").split())
+    assert f'figure="{name}"' in openmetrics(planted)
+    ok = next(line for line in openmetrics(planted).splitlines() if "_ok{" in line and f'"{name}"' in line)
+    assert ok.split()[-2] == "0"
+    assert 'class="struck"' in html([planted])
