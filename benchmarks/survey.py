@@ -4,9 +4,11 @@
 
 It brings up a site of the laptop's template in FOLDER (a new one in /tmp by default), runs the recipes in
 ``examples/bench`` that need no served model one after the other, and destroys the site. With ``--file cluster.yaml``
-the site of that file, which must be up, is used instead, and those that ask a model (`site-facts`) are run as well.
+the site of that file, which must be up, is used instead, and those that ask a model (`site-facts`) are run as well:
+`ai-how demo --keep` leaves such a site.
 What each was measured at goes into ``benchmarks/results/NAME.json``, of which ``docs/reference/survey.md`` is made.
-Takes about fifteen minutes of a machine that has nothing else to do. Ends with 1 when a recipe could not be measured.
+Takes about fifteen minutes of a machine that has nothing else to do, and tells what each recipe took.
+Ends with 1 when a recipe could not be measured.
 """
 
 from __future__ import annotations
@@ -92,7 +94,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="aih-survey-", dir="/tmp"))
     folder.chmod(0o711)  # as root, PostgreSQL's own account must pass through
     file, root = asked.file or folder / "cluster.yaml", asked.root or folder / "site"
-    site = ("--file", str(file)) if asked.file else ("--file", str(file), "--root", str(root))
+    site: tuple[str, ...] = ("--file", str(file))
+    if asked.root or not asked.file:
+        site += ("--root", str(root))
     try:
         if not asked.file:
             file.write_text(laptop("survey"), encoding="utf-8")
