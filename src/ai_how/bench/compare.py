@@ -81,11 +81,15 @@ def _compared(
     }
     kept = [name for name in names if name not in left_out]
     if not kept:
-        reasons = sorted({reason for found in left_out.values() for reason in found})
+        named = (("side a", old), ("side b", new)) if in_turns else (("before", old), ("after", new))
+        reasons = [
+            f"{which}: {reason}" for which, own in named for name in names for reason in own[name].reasons
+        ]
         raise CouldNotTell(
             "no figure is left that both can be trusted in",
             cause=None if reasons else "they share no figure",
-            detail="\n".join(reasons) or None,
+            detail="\n".join(dict.fromkeys(reasons)) or None,
+            todo="Measure again, longer or with less going on beside it; `ai-how bench show` has every verdict.",
         )
     sides = (min(len(old[name].runs) for name in kept), min(len(new[name].runs) for name in kept))
     if not enough_runs(*sides):
