@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from ai_how.run import LocalGate
 SUITE = "sid"
 PACKAGES = ("llama.cpp-tools", "python3", "apptainer", "bash", "coreutils", "base-files")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+IMAGE = "localhost/ai-how-test-llama:1"
 #: Containers and their mounts are tried as root alone, whatever this machine lets others do.
 AS_ROOT = "mounts in a view of the file system of its own, which takes root"
 
@@ -117,22 +120,36 @@ def apptainer(folder: Path) -> Path:
     )
 
 
-def podman(folder: Path) -> Path:
-    """A folder with a program ``podman`` that has images of its own, installed if need be, for root."""
+@contextmanager
+def podman() -> Iterator[Path]:
+    """A folder with a ``podman`` that has images of its own, installed if need be, for root; gone in the end."""
     if os.geteuid():
         pytest.skip(f"Podman {AS_ROOT}")
     if not shutil.which("podman"):
         apt.install(LocalGate(), ["podman", "crun", "catatonit"], print)
+    folder = Path(tempfile.mkdtemp(prefix="aih-", dir="/tmp"))  # Podman takes no longer path than 50 letters
     conf = folder / "containers.conf"
     # Without it Podman asks for higher limits than its own, which root may not have the right to.
     conf.write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n')
     # crun refuses a machine that has control groups of both versions: those of the second are taken out of its view.
-    return _program(
+    programs = _program(
         folder / "podman",
         f"export CONTAINERS_CONF={conf}\n"
         "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi",
         f"{shutil.which('podman')} --root {folder}/images --runroot {folder}/run",
     )
+    yield programs
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def podman_image(programs: Path) -> str:
+    """An image of the root, for the ``podman`` of this folder; its name."""
+    pack = 'tar -C "$1" -c . | "$2" import --quiet - "$3"'
+    _run(
+        ["bash", "-o", "pipefail", "-c", pack, "pack", str(newer_root()), str(programs / "podman"), IMAGE],
+        programs,
+    )
+    return IMAGE
 
 
 def _program(path: Path, before: str, command: str) -> Path:

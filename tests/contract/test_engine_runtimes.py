@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,14 +16,13 @@ from pathlib import Path
 
 import pytest
 from launched import start
-from newer_debian import apptainer, llama_server, newer_root, podman
+from newer_debian import apptainer, llama_server, newer_root, podman, podman_image
 from test_engines import EngineContract
 
 from ai_how.serving.engines import LlamaCpp, Place
 
 #: `llama-server` makes vectors beside text when it is told so by these.
 VECTORS = {"LLAMA_ARG_EMBEDDINGS": "1", "LLAMA_ARG_POOLING": "mean"}
-IMAGE = "localhost/ai-how-test-llama:1"
 
 
 class Outside(EngineContract):
@@ -95,17 +93,9 @@ class TestApptainer(Outside):
 class TestPodman(Outside):
     @pytest.fixture(scope="class")
     @classmethod
-    def place(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-        programs = podman(tmp_path_factory.mktemp("podman"))
-        pack = 'tar -C "$1" -c . | "$2" import --quiet - "$3"'
-        words = ("pack", str(newer_root()), str(programs / "podman"), IMAGE)
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", pack, *words], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        with pytest.MonkeyPatch.context() as patch:
+    def place(cls) -> Iterator[Place]:
+        # A container is told of no variable but its engine's.
+        options = tuple(f"--env={name}={value}" for name, value in VECTORS.items())
+        with podman() as programs, pytest.MonkeyPatch.context() as patch:
             patch.setenv("PATH", str(programs), prepend=os.pathsep)
-            # A container is told of no variable but its engine's.
-            options = tuple(f"--env={name}={value}" for name, value in VECTORS.items())
-            yield Place(sys.executable, "podman", IMAGE, options=options)
-        shutil.rmtree(programs.parent / "images", ignore_errors=True)
+            yield Place(sys.executable, "podman", podman_image(programs), options=options)

@@ -22,7 +22,8 @@ from ai_how.run import LocalGate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 
-from newer_debian import apptainer, llama_server, newer_root
+from newer_debian import apptainer, llama_server, newer_root, podman, podman_image
+from test_engine_runtimes import using
 from tiny_gguf import write_tiny_gguf
 
 
@@ -158,13 +159,23 @@ def test_a_job_in_an_image_is_told_of_its_end(up: LiveSite, containers: str) -> 
     assert json.loads((Path(shown["folder"]) / "output" / "result.json").read_text()) == {"heard": True}
 
 
-@pytest.mark.parametrize("how", ["modules", "image"])
+@pytest.fixture
+def podmans() -> Iterator[Path]:
+    with podman() as programs:
+        yield programs
+
+
+@pytest.mark.parametrize("how", ["modules", "image", "podman"])
 def test_an_engine_answers_through_the_gateway(up: LiveSite, modules: Path, tmp_path: Path, how: str,
                                                request: pytest.FixtureRequest) -> None:  # fmt: skip
     if how == "modules":
         place = llama_server(tmp_path / "place")
         vectors = ("setenv LLAMA_ARG_EMBEDDINGS 1", "setenv LLAMA_ARG_POOLING mean")
         runtime = f"modules:{module(modules, 'llama', f'prepend-path PATH {place}/bin', *vectors)}"
+    elif how == "podman":
+        programs = request.getfixturevalue("podmans")
+        mine = module(modules, "podman", f"prepend-path PATH {programs}")
+        runtime = f"modules:{mine};podman:{podman_image(programs)}"
     else:
         runtime = f"modules:{request.getfixturevalue('containers')};image:{newer_root()}"
     name = f"by-{how}"
@@ -186,6 +197,7 @@ def test_an_engine_answers_through_the_gateway(up: LiveSite, modules: Path, tmp_
             assert len(client.embeddings.create(model=name, input=["a", "b"]).data) == 2
     finally:
         up.run("stop", name)
+        until(lambda: not using(model), lambda: f"nothing left of {using(model)}")
 
 
 def test_an_engine_by_a_module_that_is_not_there_says_so(up: LiveSite, modules: Path, tmp_path: Path) -> None:

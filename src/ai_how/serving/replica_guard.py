@@ -109,11 +109,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(words: list[str], environment: dict[str, str], container: str | None = None) -> int:
+def start(words: list[str], environment: dict[str, str], keeper: int) -> int:
     """Start the engine in a process group of its own; it never outlives the guard."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
-    keeper = keep(container)
     pid = os.fork()
     if not pid:
         become(words, environment, libc, parent)
@@ -121,11 +120,11 @@ def start(words: list[str], environment: dict[str, str], container: str | None =
     return pid
 
 
-def keep(container: str | None) -> int:
+def keep() -> int:
     """Start a process that ends the engine's group when the guard is gone, however it went; where to write the group.
 
     The kernel forgets that it was to kill a child with its parent when the child changes its rights, as programs do
-    that run images. A ``container`` is no child at all: that file tells its first process.
+    that run images. A container is no child at all: its first process is written behind the group.
     """
     reads, writes = os.pipe()
     if os.fork():
@@ -136,24 +135,23 @@ def keep(container: str | None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
         with os.fdopen(reads, "rb") as file:
-            group = file.read()  # to the end: the guard's own end
-        end_container(container)
-        if group:
-            os.killpg(int(group), signal.SIGKILL)
+            told = file.read().split()  # to the end: the guard's own end
+        for process in told[1:]:
+            signal_container(int(process), signal.SIGKILL)
+        if told:
+            os.killpg(int(told[0]), signal.SIGKILL)
     finally:
         os._exit(0)
 
 
-def end_container(file: str | None) -> None:
-    """Kill the first process of a container, and all the others with it, unless it has ended."""
+def signal_container(pid: int, number: int) -> None:
+    """Signal the first process of a container, which ends all others with itself, unless it has ended."""
     try:
-        pid = int(Path(file).read_text()) if file else 0
         inside = Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].splitlines()[0].split()
-        if (
-            len(inside) > 1 and inside[-1] == "1"
-        ):  # the first of processes of their own: the number is not another's
-            os.kill(pid, signal.SIGKILL)
-    except (OSError, ValueError, IndexError):
+        # The first of processes of their own: the number is not somebody else's by now.
+        if len(inside) > 1 and inside[-1] == "1":
+            os.kill(pid, number)
+    except (OSError, IndexError):
         pass
 
 
@@ -219,6 +217,8 @@ class Guard:
         self.environment = environment
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.pid = 0
+        self.keeper = keep()
+        self.container = 0
 
     async def run(self, listener: socket.socket) -> int:
         loop = asyncio.get_running_loop()
@@ -229,11 +229,13 @@ class Guard:
         loop.add_signal_handler(signal.SIGCHLD, self.look)
         loop.add_signal_handler(signal.SIGINT, lambda: self.end(signal.SIGTERM))
         filled = {name: fill(value, words) for name, value in self.environment.items()}
-        self.pid = start([fill(word, words) for word in self.asked.engine], filled, self.asked.container)
+        self.pid = start([fill(word, words) for word in self.asked.engine], filled, self.keeper)
         self.look()
         while not self.ended.done() and not is_engines(port, self.pid, by_owner=self.asked.by_owner):
+            self.find_container()
             await asyncio.sleep(LOOK_SECONDS)
         if not self.ended.done():
+            self.find_container()
             door = Door(self.secret, os.environ.get("AI_HOW_NONCE", ""), ("127.0.0.1", port),
                         keep=bool(self.asked.engine_secret))  # fmt: skip
             server = await loop.create_server(door.accept, sock=listener)
@@ -242,9 +244,21 @@ class Guard:
             server.close()
         return self.ended.result()
 
+    def find_container(self) -> None:
+        """Read the number of the container's first process once it is told: its file may go before the guard does."""
+        if not self.asked.container or self.container:
+            return
+        try:
+            self.container = int(Path(self.asked.container).read_text())
+        except (OSError, ValueError):
+            return
+        os.write(self.keeper, f" {self.container}".encode())
+
     def end(self, number: int) -> None:
         """Tell the engine to end, and end it when it does not."""
         if self.pid and not self.ended.done():
+            # Not through Podman alone: it forwards nothing once Slurm has sent it one signal upon another.
+            signal_container(self.container, number)
             try:
                 os.killpg(self.pid, number)
             except ProcessLookupError:
