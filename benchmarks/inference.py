@@ -1,6 +1,6 @@
-"""Figures of one llama.cpp replica, held against the engine's own timings and against another tool in the same run.
+"""Figures of one llama.cpp replica, held against the engine's own timings and against GuideLLM in the same run.
 
-    python benchmarks/inference.py [--guidellm PROGRAM] [--aiperf PROGRAM] [--rounds 5] [--seconds 12] [--json]
+    python benchmarks/inference.py [--guidellm PROGRAM] [--rounds 5] [--seconds 12] [--json]
 
 A model of random numbers is made, large enough that a token takes some ten milliseconds: what a token costs is then the
 engine's and not the loopback's. It answers in letters alone, so that every token is a piece of text by itself: a
@@ -18,8 +18,8 @@ each, by its own counters (``by the engine``): where the first comparison is apa
 machine that changed between the turns, and both measured right. Ends with 1 when one of them is more than 5 % apart. It
 wants a machine with nothing else to do.
 
-GuideLLM: ``uv venv x && uv pip install --python x/bin/python guidellm``, and ``--guidellm x/bin/guidellm``;
-AIPerf likewise. A round takes about half a minute with one tool.
+GuideLLM: ``uv venv x && uv pip install --python x/bin/python guidellm``, and ``--guidellm x/bin/guidellm``.
+A round takes about half a minute with one tool.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ load: {{arrivals: closed, clients: 1, seconds: {seconds}}}
 #: Questions, the letters (and so the tokens) of each, and the tokens of an answer.
 QUESTIONS, QUESTION, ANSWER = 40, 96, 16
 LETTERS = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1))
-TOOLS = ("guidellm", "aiperf")
+TOOLS = ("guidellm",)
 #: The engine's own counters.
 COUNTED = (
     "prompt_tokens_total",
@@ -312,12 +312,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--guidellm", type=Path)
-    parser.add_argument("--aiperf", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=12)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    programs = {name: path for name in ("guidellm", "aiperf") if (path := getattr(asked, name))}
+    programs = {name: path for name in TOOLS if (path := getattr(asked, name))}
     for path in programs.values():
         os.environ["PATH"] = f"{path.absolute().parent}{os.pathsep}{os.environ['PATH']}"
     result, gate = measured(list(programs), asked.rounds, asked.seconds)
@@ -330,7 +329,7 @@ def main() -> int:
         print("\n".join(said(result, found)))
         print("\n".join(line for tool in programs if gate.turns[tool] for line in gate.apart(tool)))
         if not programs:
-            print("  no other tool was asked: --guidellm or --aiperf names one")
+            print("  no other tool was asked: --guidellm names one")
     return 0 if all(shares and abs(median(shares) - 1) <= APART for shares in found.values()) else 1
 
 
