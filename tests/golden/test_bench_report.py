@@ -10,9 +10,10 @@ from sample_bench import GOLDEN, sample
 from test_demo_report import Page
 
 from ai_how.bench.answers import answers
-from ai_how.bench.model import Figure, Result
+from ai_how.bench.model import Figure, Probe, Result, Saturation
 from ai_how.bench.report import html
 from ai_how.bench.report.families import front, member
+from ai_how.bench.report.numbers import named
 from ai_how.draw.plot import Axes, Curve, apart, exact, plot
 from ai_how.spec.bench import parse_bench
 
@@ -171,3 +172,25 @@ def test_wide_bands_leave_the_curves_their_room_and_end_at_the_edge() -> None:
     heights = [float(pair.split()[1]) for pair in path[1].split("L")]
     assert min(heights) >= 0 and max(heights) <= 1000
     assert "0.0 to 900.0" in drawn, "what the interval is stands in the dot's words"
+
+
+def test_names_of_figures_in_words() -> None:
+    assert named("latency.ef=16.filtered.p99.9") == "latency, ef=16, filtered, p99.9"
+    assert (
+        named("first.throughput.ratio") == "first, throughput, ratio"
+        and named("step.1.p50") == "step, 1, p50"
+    )
+
+
+def test_what_a_search_tried_is_drawn(result: Result) -> None:
+    recipe = parse_bench(
+        'version: "1.0"\nkind: bench\nname: x\ntarget: {url: "http://h:1"}\nload: {rate: 1}\n'
+        "objective: {latency_ms: 5}\nsearch: {low: 1, high: 8}\n",
+        "x.yaml",
+    )
+    probes = tuple(
+        Probe(load=load, share=share, met=share > 0.9) for load, share in ((1, 1.0), (2, 1.0), (4, 0.5))
+    )
+    found = Saturation(key="load.rate", met=2, missed=4, probes=probes)
+    said = Page(html([result.model_copy(update={"recipe": recipe, "saturation": (found,)})])).said()
+    assert "Kept the objective, by load" in said and "50% at 4" in said

@@ -72,7 +72,7 @@ def loads(result: Result) -> Iterator[Markup]:
     key = _key_of(result, tuple(LOADS))
     if key is None:
         return
-    charts = []
+    charts = _sought(result, key)
     for base, title in _LATENCIES.items():
         curves = [
             curve_of(own, key, f"{percentile}{f' {side}' if side else ''}", KINDS[index + 3 * (side == "b")])
@@ -104,6 +104,26 @@ def loads(result: Result) -> Iterator[Markup]:
             f"{how} Bands are 95 % intervals over runs; hollow dots failed their verdict.",
             element("div", *charts, class_="charts"),
         )
+
+
+def _sought(result: Result, key: str) -> list[Markup]:
+    """What a search tried: the share of requests that kept the objective at each load."""
+    curves = [
+        Curve(
+            f"side {found.side}" if found.side else "", KINDS[index],
+            sorted({one.load: one.share for one in found.probes}.items()),
+            doubted=frozenset(one.load for one in found.probes if one.reasons),
+        )
+        for index, found in enumerate(result.saturation)
+        if len({one.load for one in found.probes}) > 1
+    ]  # fmt: skip
+    if not curves:
+        return []
+    y = scale([0.0, 1.0], logarithmic=False)
+    axes = Axes(LOADS[key], number, lambda share: f"{share:.0%}", x=_exact(curves), y=y,
+                limits=[(result.recipe.objective.share, "wanted")])  # fmt: skip
+    title = "Kept the objective, by load"
+    return [chart_card(title, "share of the requests", plot(curves, axes, title))]
 
 
 def _returns(result: Result, key: str) -> list[Markup]:
@@ -148,9 +168,9 @@ def spectrum(result: Result) -> Iterator[Markup]:
         ]
         if len(curves) == 1 and base == "latency":
             # From the instant of sending beside it: the gap between the two is what waited on this side.
-            sent = _spectrum(shown[0][1], f"{base}_sent", "from sending", KINDS[5])
+            sent = _spectrum(shown[0][1], f"{base}_sent", "since sent", KINDS[5])
             curves = [
-                Curve("from when due", curves[0].kind, curves[0].points, dots=False),
+                Curve("since due", curves[0].kind, curves[0].points, dots=False),
                 *([sent] if sent else []),
             ]
         if curves:

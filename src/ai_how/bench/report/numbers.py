@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ai_how.bench.model import Figure, Result, spot
@@ -64,7 +65,8 @@ def named(name: str) -> str:
     """A figure's name in words: ``latency, p99``."""
     base, _, percentile = name.partition(".")
     words = _NAMES.get(base, base.replace("_", " "))
-    return f"{words}, {percentile}" if percentile else words
+    # Percentiles such as p99.9 keep their point.
+    return ", ".join([words, *re.split(r"\.(?!\d+$)", percentile)]) if percentile else words
 
 
 def shown(figure: Figure) -> Markup:

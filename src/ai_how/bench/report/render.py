@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -102,6 +103,12 @@ def headline(result: Result) -> Iterator[Markup | str]:
     """What came out, in a sentence."""
     if result.recipe.against and (said := sides_headline(result)) is not None:
         yield from said
+        return
+    ratios = [one for one in result.figures if one.ok and one.name.endswith(".ratio") and one.value > 0]
+    if result.recipe.workload.pair is not None and ratios:
+        one = max(ratios, key=lambda one: abs(math.log(one.value)))
+        told = named(one.name.removesuffix(".ratio"))
+        yield from (f"At once, {told} is ", element("em", f"{one.value:.2f} times"), " what it is alone")
         return
     if (pair := searched(result)) is not None:
         speed = f"{number(pair[1])} queries a second"
