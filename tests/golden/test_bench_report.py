@@ -194,3 +194,22 @@ def test_what_a_search_tried_is_drawn(result: Result) -> None:
     found = Saturation(key="load.rate", met=2, missed=4, probes=probes)
     said = Page(html([result.model_copy(update={"recipe": recipe, "saturation": (found,)})])).said()
     assert "Kept the objective, by load" in said and "50% at 4" in said
+
+
+def test_two_at_once_are_headed_by_what_is_no_chance(result: Result) -> None:
+    recipe = parse_bench(
+        'version: "1.0"\nkind: bench\nname: x\ntarget: {api: pair}\nload: {arrivals: closed}\nworkload:\n  pair:\n'
+        '    first: {target: {url: "http://h:1"}, load: {rate: 1}}\n'
+        "    second: {target: {api: metadata}, load: {arrivals: closed}}\n",
+        "x.yaml",
+    )
+
+    def headed(low: float) -> str:
+        wide = family("second.creates.ratio", 3.0, "of alone").model_copy(update={"low": 0.5, "high": 9.0})
+        narrow = family("first.latency.p50.ratio", 1.5, "of alone").model_copy(
+            update={"low": low, "high": 1.6}
+        )
+        return Page(html([result.model_copy(update={"recipe": recipe, "figures": (wide, narrow)})])).said()
+
+    assert "At once, first, latency, p50 is 1.50 times what it is alone" in headed(1.4)
+    assert "Neither does anything to the other" in headed(0.9)

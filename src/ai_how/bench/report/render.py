@@ -106,7 +106,20 @@ def headline(result: Result) -> Iterator[Markup | str]:
         return
     ratios = [one for one in result.figures if one.ok and one.name.endswith(".ratio") and one.value > 0]
     if result.recipe.workload.pair is not None and ratios:
-        one = max(ratios, key=lambda one: abs(math.log(one.value)))
+        # A ratio whose interval holds 1 may be chance.
+        sure = [
+            one
+            for one in ratios
+            if one.low is not None and one.high is not None and not one.low <= 1 <= one.high
+        ]
+        if not sure:
+            yield from (
+                "Neither does anything to ",
+                element("em", "the other"),
+                ", as far as this could show",
+            )
+            return
+        one = max(sure, key=lambda one: abs(math.log(one.value)))
         told = named(one.name.removesuffix(".ratio"))
         yield from (f"At once, {told} is ", element("em", f"{one.value:.2f} times"), " what it is alone")
         return
