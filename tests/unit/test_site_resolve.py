@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ai_how.cli import main
-from ai_how.errors import AiHowError, NotFound, SpecError
+from ai_how.errors import AiHowError, NotFound, SpecError, UsageError
 from ai_how.models.source import OnHub
 from ai_how.models.store import Store
 from ai_how.serving.engines import find_engine
@@ -238,3 +238,9 @@ def test_what_slurm_offers_is_read() -> None:
         Offer("gpu", True, "g02", 64, 512_000, {"a100_1g.5gb": 7, "": 2}),
         Offer("cpu", False, "c01", 128, 256_000, {}),
     ]
+
+
+def test_a_site_that_was_never_up_has_no_token_for_its_gateway(site: Site) -> None:
+    with pytest.raises(UsageError, match="no gateway yet") as caught:
+        _ = site.gateway_token
+    assert "ai-how up" in str(caught.value.todo)

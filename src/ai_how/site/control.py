@@ -364,7 +364,13 @@ class Site:
 
     @property
     def gateway_token(self) -> str:
-        return gateway.token_file(self.layout).read_text()
+        """The site's own token for its gateway; raises :class:`UsageError` where there has never been one."""
+        file = gateway.token_file(self.layout)
+        if not file.exists():
+            name = self.file.spec.name
+            todo = "`ai-how up` brings it up."
+            raise UsageError(f"the site '{name}' has no gateway yet", where=str(file), todo=todo)
+        return file.read_text()
 
     @property
     def gateway_ca(self) -> Path | None:
