@@ -63,7 +63,7 @@ def test_a_slower_side_is_found_and_the_gate_says_so(sides: tuple[Path, int, Any
     path, code, facts = sides
     result = read_result(path)
     assert [(run.number, run.side) for run in result.runs] == [
-        (1, "a"), (1, "b"), (2, "b"), (2, "a"), (3, "a"), (3, "b"), (4, "b"), (4, "a"),
+        (1, "a"), (1, "b"), (2, "b"), (2, "a"), (3, "b"), (3, "a"), (4, "a"), (4, "b"),
     ]  # fmt: skip
     trusted = [one for one in result.figures if one.name == "latency.p50" and one.ok]
     if len(trusted) < 2:
