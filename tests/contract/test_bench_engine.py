@@ -65,7 +65,7 @@ def test_without_an_address_the_gateway_is_asked_with_its_own_token(
     record = replica.record()
     secret = (replica.site / "endpoints" / record.secret_file).read_text()
     url = f"http://{record.host}:{record.port}"
-    site = SimpleNamespace(gateway_url=url, gateway_token=secret, exists=False)
+    site = SimpleNamespace(gateway_url=url, gateway_token=secret, gateway_ca=None, exists=False)
     monkeypatch.setattr("ai_how.cli.bench.site_of", lambda args: site)
     text = RECIPE.format(host=record.host, port=record.port)
     for part in (", token_variable: BENCH_TEST_TOKEN", f', url: "{url}"'):
