@@ -1,25 +1,28 @@
 """Figures of one llama.cpp replica, held against the engine's own timings and against GuideLLM in the same run.
 
-    python benchmarks/inference.py [--guidellm PROGRAM] [--rounds 5] [--seconds 12] [--json]
+    python benchmarks/inference.py [--guidellm PROGRAM] [--rounds 5] [--json]
 
 A model of random numbers is made, large enough that a token takes some ten milliseconds: what a token costs is then the
 engine's and not the loopback's. It answers in letters alone, so that every token is a piece of text by itself: a
 model that says half a character has no text to send, and whoever waits for the first text measures the next token.
 llama.cpp serves it by one thread on a core of its own, without a key, since these tools take one by the command line
-alone, and without a prompt cache. On the other core `ai-how bench` asks it one question at a time, and then the other
-tool does; so round by round. Both ask the same questions, each of as many tokens, and want as many tokens back.
+alone, and without a prompt cache, one request after the other. On the other core `ai-how bench` asks it alone first,
+which is held against the engine's own timings; then both ask it at the same time, each a new question as soon as it has
+its answer. So the engine answers them in turns of half a second, and each question waits for the other's answer: what
+the machine does meanwhile comes to both alike. (Minutes apart, the engine's own time of a token differs by a quarter
+here. With two answers at once, one side's questions always fell into the other's answers.) Both ask the same kind of
+question, each of as many tokens, and want as many tokens back. What was asked while the other did not ask, as GuideLLM
+starts, is left out.
 
 What is compared is defined alike on both sides, each time per request: the first token from when the request
 went out to the first piece of text; the token as what came after that, by the tokens that the server told less one; the
 latency from when the request went out to the end of the answer. With the engine's own timings they are compared request
-by request (its time of the prompt, and of all tokens after the first); with a tool, median by median in each round, and
-what counts is the median of the rounds. Beside that both are held against what the engine itself took in the turn of
-each, by its own counters (``by the engine``): where the first comparison is apart and this one is not, it was the
-machine that changed between the turns, and both measured right. Ends with 1 when one of them is more than 5 % apart. It
-wants a machine with nothing else to do.
+by request (its time of the prompt, and of all tokens after the first); with GuideLLM, median by median in each round,
+and what counts is the median of the rounds. Ends with 1 when one of them is more than 5 % apart. It wants a machine
+with nothing else to do.
 
 GuideLLM: ``uv venv x && uv pip install --python x/bin/python guidellm``, and ``--guidellm x/bin/guidellm``.
-A round takes about half a minute with one tool.
+A round takes about a minute and a half.
 """
 
 from __future__ import annotations
@@ -28,28 +31,30 @@ import argparse
 import json
 import os
 import random
-import re
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import httpx
 import numpy as np
 
 from ai_how.bench.control import Bench
+from ai_how.bench.exchange import ChatExchange, Exchange
 from ai_how.bench.interfaces import Place
 from ai_how.bench.model import Result
+from ai_how.bench.second.inference import ask_guidellm
 from ai_how.bench.work import Address
 from ai_how.host import Environments, Folders
-from ai_how.run import Command, Completed, LocalGate, wait_until
-from ai_how.spec.bench import parse_bench
+from ai_how.run import LocalGate, wait_until
+from ai_how.spec.bench import BenchRecipe, parse_bench
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "contract"))
 import tiny_gguf as tiny
@@ -63,7 +68,7 @@ params.model.path, params.model_alias = sys.argv[1], {"tiny"}
 params.hostnames, params.port, params.n_ctx, params.n_parallel = ["127.0.0.1"], 0, 1024, 1
 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 params.cache_prompt, params.cache_ram_mib = False, 0
-params.ui, params.endpoint_metrics = False, True
+params.ui = False
 server = xllamacpp.Server(params)
 print(server.listening_address, file=open(sys.argv[2], "w"))
 signal.sigwait({signal.SIGTERM})
@@ -72,29 +77,18 @@ RECIPE = """\
 version: "1.0"
 kind: bench
 name: inference
-repetitions: {rounds}
+repetitions: 1
 again: 0
-target: {{api: openai, model: tiny, second: [{second}]}}
-workload: {{prompts: {{file: "{prompts}", max_tokens: {answer}, tokenizer: {tokenizer}}}}}
+target: {{api: openai, model: tiny}}
+workload: {{prompts: {{file: "{prompts}", max_tokens: {answer}, tokenizer: server}}}}
 load: {{arrivals: closed, clients: 1, seconds: {seconds}}}
 """
 #: Questions, the letters (and so the tokens) of each, and the tokens of an answer.
 QUESTIONS, QUESTION, ANSWER = 40, 96, 16
 LETTERS = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1))
-TOOLS = ("guidellm",)
-#: The engine's own counters.
-COUNTED = (
-    "prompt_tokens_total",
-    "prompt_seconds_total",
-    "tokens_predicted_total",
-    "tokens_predicted_seconds_total",
-)
-#: Both sides' names for a figure, and what it is called here.
-COMPARED = {
-    "token": ("token.p50", "token.p50"),
-    "first token": ("first_token_sent.p50", "first_token.p50"),
-    "latency": ("latency_sent.p50", "latency.p50"),
-}
+#: Seconds of our load alone; and beside GuideLLM, which takes twenty to start and then asks thirty questions.
+ALONE, TOGETHER = 12, 65
+COMPARED = ("token", "first token", "latency")
 
 
 def write_model(path: Path, width: int = 768, inner: int = 3072, layers: int = 4) -> None:
@@ -173,138 +167,110 @@ def replica(folder: Path, core: int) -> Iterator[Address]:
         process.wait()
 
 
-class Spent(NamedTuple):
-    """What the engine says of a time: the tokens of prompts and of answers, and its seconds for each."""
+class Request(NamedTuple):
+    """One request: when it went out and when it was answered, on this machine's monotonic clock, and what it took.
 
-    asked: float
-    asked_seconds: float
-    told: float
-    told_seconds: float
-
-    def since(self, before: Spent) -> Spent:
-        return Spent(*(now - then for now, then in zip(self, before, strict=True)))
-
-    @property
-    def requests(self) -> float:
-        return self.told / ANSWER
-
-    def token(self) -> float:
-        """Seconds a token after the first, in the mean."""
-        return self.told_seconds / (self.told - self.requests)
-
-    def prompt(self) -> float:
-        """Seconds a prompt, in the mean: until the first token."""
-        return self.asked_seconds / self.requests
-
-
-class Watched(LocalGate):
-    """Programs run as ever; what the engine did before each, and during it, is kept."""
-
-    def __init__(self, address: Address) -> None:
-        self._address, self._before = address, self._now(address)
-        self._ours: Spent | None = None
-        self.turns: dict[str, list[tuple[Spent, Spent]]] = {name: [] for name in TOOLS}
-
-    @staticmethod
-    def _now(address: Address) -> Spent:
-        text = httpx.get(f"http://{address}/metrics", trust_env=False, timeout=30).raise_for_status().text
-        found = dict(re.findall(r"^llamacpp:(\w+_total) ([\d.e+-]+)$", text, re.MULTILINE))
-        return Spent(*(float(found[name]) for name in COUNTED))
-
-    def run(self, command: Command, *, check: bool = True) -> Completed:
-        if command.argv[0] not in TOOLS:
-            return super().run(command, check=check)
-        between = self._now(self._address)
-        done = super().run(command, check=check)
-        after = self._now(self._address)
-        ours = between.since(self._before)
-        if ours.told or self._ours is None:  # the second of two tools follows the first, and not us
-            self._ours = ours
-        self.turns[command.argv[0]].append((self._ours, after.since(between)))
-        self._before = after
-        return done
-
-    def apart(self, tool: str) -> Iterator[str]:
-        """What the engine itself took while we asked, as a share of what it took while that tool asked."""
-        turns = self.turns[tool]
-        for words, of in (("prompt", Spent.prompt), ("token", Spent.token)):
-            each = " ".join(f"{of(ours) / of(theirs):.3f}" for ours, theirs in turns)
-            yield f"  {tool}: the engine's own time of a {words}, ours over theirs, by round: {each}"
-        each = ", ".join(
-            f"{ours.asked / ours.requests:.1f} and {theirs.asked / theirs.requests:.1f}"
-            for ours, theirs in turns
-        )
-        yield f"  {tool}: tokens of a question, ours and theirs, by round: {each}"
-
-
-def comparisons(result: Result, gate: Watched, tools: Sequence[str]) -> dict[str, list[float]]:
-    """Ours as a share of theirs in each round, wherever both are told.
-
-    ``by the engine``: each side is taken as a share of what the engine itself took in the mean in that side's turn, so
-    that a machine that was slower in one of them says nothing against the other.
+    All in seconds; ``took`` by the names of what is compared.
     """
-    rounds = [
-        {name: value.value for name, value in run.values.items()}
-        | {f"{name}.p50": run.histogram(name).percentile(0.5) / 1e6 for name in run.histograms}
-        for run in result.runs
-    ]
-    found = {
-        "token, engine": [one["engine_agrees"] for one in rounds],
-        "first token, engine": [one["engine_prompt_agrees"] for one in rounds],
+
+    sent: float
+    done: float
+    took: Mapping[str, float]
+
+
+class Kept:
+    """A log that keeps the single requests of the last run."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def samples(self, run: int, exchanges: Sequence[Exchange]) -> None:
+        self.requests = [
+            Request(one.sent, one.done, {
+                "token": (one.last - one.first) / (one.tokens - 1),
+                "first token": one.first - one.sent,
+                "latency": one.done - one.sent,
+            })
+            for one in exchanges
+            if isinstance(one, ChatExchange) and one.good and one.tokens == ANSWER
+        ]  # fmt: skip
+
+    def keep(self, result: Result) -> None:
+        """The figures are taken from what the run gives back."""
+
+
+def of_guidellm(text: str, ahead: float) -> list[Request]:
+    """The requests in GuideLLM's own result, whose clock is ``ahead`` of the monotonic one. Pure."""
+    return [
+        Request(one["info"]["timings"]["request_start"] - ahead, one["info"]["timings"]["request_end"] - ahead, {
+            "token": one["inter_token_latency_ms"] / 1e3,
+            "first token": one["time_to_first_token_ms"] / 1e3,
+            "latency": one["request_latency"],
+        })
+        for one in json.loads(text)["benchmarks"][0]["requests"]["successful"]
+    ]  # fmt: skip
+
+
+def both(ours: Sequence[Request], theirs: Sequence[Request]) -> tuple[list[Request], list[Request]]:
+    """What each side asked while the other did. Pure."""
+    begin = max(min(one.sent for one in side) for side in (ours, theirs))
+    end = min(max(one.done for one in side) for side in (ours, theirs))
+    left = [[one for one in side if one.sent >= begin and one.done <= end] for side in (ours, theirs)]
+    return left[0], left[1]
+
+
+class Round(NamedTuple):
+    """What one round says: what was measured alone, ours as a share of the engine's and of GuideLLM's, and the requests
+    of both sides."""
+
+    result: Result
+    shares: dict[str, float]
+    requests: tuple[int, int]
+
+
+def measured(folder: Path, address: Address, tool: Path | None) -> Round:
+    """One round: the engine is asked by us alone, and then by us and by GuideLLM."""
+    place, kept = Place(LocalGate(), folder, address), Kept()
+    result = Bench(recipe_of(folder, ALONE), place).run()
+    (run,) = result.runs
+    shares = {
+        "token, engine": run.values["engine_agrees"].value,
+        "first token, engine": run.values["engine_prompt_agrees"].value,
     }
-    for tool in tools:
-        for words, (ours, theirs) in COMPARED.items():
-            found[f"{words}, {tool}"] = [
-                one[ours] / one[f"{tool}.{theirs}"] for one in rounds if f"{tool}.{theirs}" in one
-            ]
-        turns = [theirs for _, theirs in gate.turns[tool]]
-        if len(turns) == len(rounds):  # as many opinions as rounds
-            for words, name, of, ours in (
-                ("token", "token", Spent.token, "engine_agrees"),
-                ("first token", "first_token", Spent.prompt, "engine_prompt_agrees"),
-            ):
-                found[f"{words}, by the engine, {tool}"] = [
-                    one[ours] / (one[f"{tool}.{name}.mean"] / 1e3 / of(turn))
-                    for one, turn in zip(rounds, turns, strict=True)
-                    if f"{tool}.{name}.mean" in one
-                ]
-    return found
+    if tool is None:
+        return Round(result, shares, (run.good, 0))
+    with ThreadPoolExecutor(1) as beside:
+        recipe = recipe_of(folder, TOGETHER)
+        asked = beside.submit(place.gate.run, ask_guidellm(recipe, place, folder))
+        Bench(recipe, place, log=kept).run()
+        asked.result()
+    told = (folder / "guidellm.json").read_text(encoding="utf-8")
+    ours, theirs = both(kept.requests, of_guidellm(told, time.time() - time.monotonic()))
+    for name in COMPARED:
+        middle = [median(one.took[name] for one in side) for side in (ours, theirs)]
+        shares[f"{name}, guidellm"] = middle[0] / middle[1]
+    return Round(result, shares, (len(ours), len(theirs)))
 
 
-def measured(tools: Sequence[str], rounds: int, seconds: int) -> tuple[Result, Watched]:
-    """The rounds: in each the engine is asked by us, then by the tools."""
-    engine, askers = cores()
-    with tempfile.TemporaryDirectory(prefix="aih-inference-") as name:
-        folder = Path(name)
-        write_questions(folder / "questions")
-        text = RECIPE.format(
-            rounds=rounds, seconds=seconds, second=", ".join(tools), prompts=folder / "questions", answer=ANSWER,
-            tokenizer="server",
-        )  # fmt: skip
-        with replica(folder, engine) as address:
-            os.sched_setaffinity(0, askers)
-            gate = Watched(address)
-            return Bench(parse_bench(text, "inference.yaml"), Place(gate, folder, address)).run(), gate
+def recipe_of(folder: Path, seconds: int) -> BenchRecipe:
+    text = RECIPE.format(seconds=seconds, prompts=folder / "questions", answer=ANSWER)
+    return parse_bench(text, "inference.yaml")
 
 
-def said(result: Result, found: Mapping[str, Sequence[float]]) -> Iterator[str]:
+def said(rounds: Sequence[Round], found: Mapping[str, Sequence[float]]) -> Iterator[str]:
     """What is printed for people."""
-    middle = {one.name: one.value for one in result.figures}
-    agree = [run.tokens_agree for run in result.runs]
+    middle = {one.name: one.value for one in rounds[-1].result.figures}
+    runs = [run for one in rounds for run in one.result.runs]
     yield (
-        f"{len(result.runs)} rounds; here a token takes {middle['token.p50']:.2f} ms, the first one "
+        f"{len(rounds)} rounds; alone, in the last one, a token took {middle['token.p50']:.2f} ms, the first one "
         f"{middle['first_token_sent.p50']:.1f} ms, an answer {middle['latency_sent.p50']:.1f} ms"
     )
-    yield f"tokens, the tokenizer's over the server's: {agree}; {result.runs[0].cache}"
-    times = [run.yardstick_ms for run in result.runs if run.yardstick_ms is not None]
-    yield f"the yardstick took {min(times):.2f} to {max(times):.2f} ms before the rounds"
+    yield f"tokens, the tokenizer's over the server's: {[run.tokens_agree for run in runs]}; {runs[0].cache}"
+    yield f"requests compared, ours and theirs, by round: {[one.requests for one in rounds]}"
     for label, shares in found.items():
-        if not shares:
-            yield f"  {label:<38} no opinion: {result.runs[0].notes.get(label.rpartition(' ')[2])}"
-            continue
         share = median(shares)
         each = " ".join(f"{one:.3f}" for one in shares)
-        yield f"  {label:<38} {share:7.3f}  {'ok' if abs(share - 1) <= APART else 'APART'}   by round: {each}"
+        yield f"  {label:<22} {share:7.3f}  {'ok' if abs(share - 1) <= APART else 'APART'}   by round: {each}"
 
 
 def main() -> int:
@@ -313,24 +279,29 @@ def main() -> int:
     )
     parser.add_argument("--guidellm", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=12)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    programs = {name: path for name in TOOLS if (path := getattr(asked, name))}
-    for path in programs.values():
-        os.environ["PATH"] = f"{path.absolute().parent}{os.pathsep}{os.environ['PATH']}"
-    result, gate = measured(list(programs), asked.rounds, asked.seconds)
-    found = comparisons(result, gate, list(programs))
+    tool = asked.guidellm
+    if tool is not None:
+        os.environ["PATH"] = f"{tool.absolute().parent}{os.pathsep}{os.environ['PATH']}"
+    engine, askers = cores()
+    rounds = []
+    with tempfile.TemporaryDirectory(prefix="aih-inference-") as name:
+        folder = Path(name)
+        write_questions(folder / "questions")
+        with replica(folder, engine) as address:
+            os.sched_setaffinity(0, askers)
+            for number in range(asked.rounds):
+                rounds.append(measured(folder, address, tool))
+                print(f"round {number + 1} of {asked.rounds} is measured", file=sys.stderr)
+    found = {name: [one.shares[name] for one in rounds] for name in rounds[0].shares}
     if asked.json:
-        figures = {one.name: one.value for one in result.figures}
-        notes: list[Any] = [dict(run.notes) for run in result.runs]
-        print(json.dumps({"figures": figures, "ratios": found, "notes": notes}, indent=1))
+        print(json.dumps({"ratios": found, "requests": [one.requests for one in rounds]}, indent=1))
     else:
-        print("\n".join(said(result, found)))
-        print("\n".join(line for tool in programs if gate.turns[tool] for line in gate.apart(tool)))
-        if not programs:
+        print("\n".join(said(rounds, found)))
+        if tool is None:
             print("  no other tool was asked: --guidellm names one")
-    return 0 if all(shares and abs(median(shares) - 1) <= APART for shares in found.values()) else 1
+    return 0 if all(abs(median(shares) - 1) <= APART for shares in found.values()) else 1
 
 
 if __name__ == "__main__":
