@@ -7,7 +7,7 @@ It brings up a site of the laptop's template in FOLDER (a new one in /tmp by def
 the site of that file, which must be up, is used instead, and those that ask a model (`site-facts`) are run as well:
 `ai-how demo --keep` leaves such a site.
 What each was measured at goes into ``benchmarks/results/NAME.json``, of which ``docs/reference/survey.md`` is made.
-Takes about fifteen minutes of a machine that has nothing else to do, and tells what each recipe took.
+Three repetitions of a recipe take one to two minutes of a machine that has nothing else to do; it tells what each took.
 Ends with 1 when a recipe could not be measured.
 """
 
