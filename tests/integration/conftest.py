@@ -54,4 +54,3 @@ def new_site(home: Path) -> Iterator[Callable[[str], LiveSite]]:
     yield make
     for one in made:
         one.remove()
-        shutil.rmtree(one.folder)

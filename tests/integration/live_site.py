@@ -243,10 +243,11 @@ class LiveSite:
             time.sleep(0.02)
 
     def remove(self) -> None:
-        """Whatever happened: no process, no socket and no folder of the site is left."""
+        """Whatever happened: no process, no socket and no folder of the site is left, nor its file's."""
         self.crash()
         clear_aside(Layout(self.root))
         for port in self.ports.values() if (self.root / "state" / "ports.json").exists() else ():
             for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.root, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
