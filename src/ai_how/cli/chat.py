@@ -21,7 +21,7 @@ from ai_how.errors import AiHowError
 
 if TYPE_CHECKING:
     from ai_how.client import Conversation
-    from ai_how.site.connect import Door
+    from ai_how.site.door import Door
 
 HELP = "/new begins anew, /help shows this; Ctrl-C ends an answer, Ctrl-D the conversation."
 

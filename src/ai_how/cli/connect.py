@@ -20,7 +20,7 @@ from ai_how.cli.output import duration, err, json_argument, print_json
 from ai_how.cli.reaching import Waiting, client_of, command_after_dashes, door_of, gateway_arguments
 
 if TYPE_CHECKING:
-    from ai_how.site.connect import Door
+    from ai_how.site.door import Door
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

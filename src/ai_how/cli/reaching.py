@@ -17,7 +17,7 @@ from ai_how.errors import AiHowError, NotFound
 
 if TYPE_CHECKING:
     from ai_how.client import SiteClient
-    from ai_how.site.connect import Door
+    from ai_how.site.door import Door
 
 
 def gateway_arguments(parser: argparse.ArgumentParser) -> None:

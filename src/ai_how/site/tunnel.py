@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ai_how.errors import AiHowError, CouldNotTell, UsageError
 from ai_how.run import Command, SshGate, SshMaster, SshTarget, SshTunnels
-from ai_how.site.connect import Door, needed
+from ai_how.site.door import Door, needed_token
 
 #: Seconds between two looks at a tunnel.
 CHECK = 1.0
@@ -128,13 +128,13 @@ def tunnelled(far: Far, ca: Path | None = None, *, notify: Notify | None = None)
     Raises :class:`CouldNotTell` when the machine cannot be reached, :class:`UsageError` without a token.
     """
     if far.url:
-        needed(far.token, far.url), address(far.url)
+        needed_token(far.token, far.url), address(far.url)
     # A connection of its own, in a folder of its own: it ends with this client, and nobody else's ends with it.
     folder = Path(tempfile.mkdtemp(prefix="ai-how-"))
     target = SshTarget(far.host, config_file=far.config)
     master = SshMaster(target, folder / "ssh", ask=sys.stdin.isatty())
     try:
-        found = Told(far.url, needed(far.token, far.url)) if far.url else _asked(master, far)
+        found = Told(far.url, needed_token(far.token, far.url)) if far.url else _asked(master, far)
         parts = address(found.url)
         if found.certificates and ca is None:
             ca = _fetched(master, found.certificates, folder / "ca.pem")
