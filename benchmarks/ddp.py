@@ -111,7 +111,7 @@ def ways_of(asked: argparse.Namespace) -> Ways:
 
 def throughput(result: Mapping[str, Any]) -> float:
     """Images a second after the first epoch. Epochs have the same number of images, so that their seconds add up."""
-    return statistics.harmonic_mean([epoch["samples_per_second"] for epoch in result["history"][1:]])
+    return float(statistics.harmonic_mean([epoch["samples_per_second"] for epoch in result["history"][1:]]))
 
 
 def like(results: Mapping[str, Mapping[str, Any]]) -> None:

@@ -264,7 +264,7 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
 
             def ready() -> bool:
                 reconciler.step()
-                return sum(one.phase == "ready" for one in reconciler.statuses) == asked.replicas
+                return bool(sum(one.phase == "ready" for one in reconciler.statuses) == asked.replicas)
 
             wait_until(ready, what="all replicas", timeout=600, longest=0.5)
             filled = time.monotonic() - began

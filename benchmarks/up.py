@@ -27,6 +27,7 @@ from ai_how.providers.local.render import SERVICE_MARK, SITE_MARK
 from ai_how.services import Service, catalogue
 from ai_how.services.model import CommandProbe, HeartbeatProbe, HttpProbe, PortProbe, SocketProbe
 from ai_how.site import Site, open_site
+from ai_how.site.shell import shell_env
 from ai_how.spec.template import laptop
 
 HERE = Path(__file__).resolve().parent
@@ -96,7 +97,7 @@ def write_plain(site: Site, folder: Path) -> None:
         script(folder / "settle" / service.name, *settle)
         (folder / "after").mkdir(exist_ok=True)
         (folder / "after" / service.name).write_text(" ".join(service.after))
-    script(folder / "sinfo", f'exec {with_env(dict(site.shell_env()), ("sinfo",))} "$@"')
+    script(folder / "sinfo", f'exec {with_env(dict(shell_env(site)), ("sinfo",))} "$@"')
 
 
 def remove_stale_sockets(site: Site) -> None:
