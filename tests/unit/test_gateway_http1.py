@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from ai_how.serving.gateway.http1 import Connection
 from ai_how.serving.gateway.model import Replica
 from ai_how.serving.gateway.upstream import Pool, Unreachable, request_head
 from ai_how.wire import EndpointRecord
@@ -200,3 +201,46 @@ def test_heads(answer: bytes, told: tuple[int, str, bytes]) -> None:
         assert await ask(to, pool) == told
 
     Server(answer, hang_up=True).play(scene)
+
+
+class Pausing(asyncio.Transport):
+    """The other side of a connection, which is told when to send and when to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = False
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: object) -> None:
+        return
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_long_answer_that_came_at_once_leaves_no_deaf_connection(whole: bool) -> None:
+    """Its end came with what made the engine wait: the next answer on that connection must be heard all the same."""
+
+    async def run() -> None:
+        connection, engine = Connection(5), Pausing()
+        connection.connection_made(engine)
+        for _ in range(2):
+            sent = asyncio.ensure_future(connection.send(b"GET / HTTP/1.1\r\n\r\n", b""))
+            await asyncio.sleep(0)
+            connection.data_received(OK + b"content-length: 300000\r\n\r\n")
+            connection.data_received(b"x" * 300_000)
+            assert engine.paused and (await sent).length == 300_000
+            if whole:
+                assert len(await connection.whole(10**6)) == 300_000
+            else:
+                while await connection.take():
+                    pass
+            assert connection.usable and not engine.paused
+
+    asyncio.run(run())

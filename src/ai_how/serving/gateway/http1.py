@@ -120,9 +120,7 @@ class Connection(asyncio.Protocol):
             await self._more()
         piece = self._pieces.popleft()
         self._held -= len(piece)
-        if self._paused and not self._pieces and self._open is not None:
-            self._paused = False
-            self._open.resume_reading()
+        self._read_on()
         return piece
 
     async def whole(self, most: int) -> bytes:
@@ -130,6 +128,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self.idle = self._keeps
             pieces, self._pieces = self._pieces, deque()
+            self._read_on()
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         parts, size = [], 0
         while piece := await self.take():
@@ -138,6 +137,12 @@ class Connection(asyncio.Protocol):
                 raise Broken(f"an answer of more than {most} bytes")
             parts.append(piece)
         return b"".join(parts)
+
+    def _read_on(self) -> None:
+        """Let the engine go on, once all that came was taken: also when that was the end, for the next answer."""
+        if self._paused and not self._pieces and self._open is not None:
+            self._paused = False
+            self._open.resume_reading()
 
     async def _more(self) -> None:
         if self._fault is not None:
