@@ -90,6 +90,13 @@ def test_whole_events_are_passed_on_as_they_come() -> None:
     assert [sieve.feed(one) for one in (WORD, LAST, DONE)] == [WORD, b"", DONE]
 
 
+@pytest.mark.parametrize("strips", [True, False])
+def test_half_an_event_is_not_passed_on(strips: bool) -> None:
+    """What follows, if the engine breaks off there, is an error: it must not stand in the middle of a line."""
+    sieve = Sieve(Count(0), strips=strips)
+    assert sieve.feed(WORD + WORD[:9]) == WORD
+
+
 def test_an_event_without_an_end_is_given_up() -> None:
     sieve = Sieve(Count(0), strips=True)
     with pytest.raises(Malformed, match="without an end"):

@@ -322,6 +322,40 @@ def test_a_replica_that_is_killed_fails_only_streams_that_had_begun(site: Site, 
     assert (rows["8"].requests, rows["8"].failed, rows["8"].prompt, rows["8"].completion) == (1, 0, 5, 3)
 
 
+class HalfAnEvent(Engine):
+    """It is killed with half an event written."""
+
+    def __init__(self, cut: int) -> None:
+        super().__init__()
+        self.cut = cut
+
+    async def answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + chunk(word("one")) + chunk(word("two")[: self.cut]))
+        await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize("cut", [20, -2, -1])
+@pytest.mark.parametrize("asks", [{}, {"stream_options": {"include_usage": True}}])
+def test_an_engine_that_dies_within_an_event_leaves_a_stream_that_can_be_read(
+    site: Site, cut: int, asks: dict[str, Any]
+) -> None:
+    async def scene() -> list[str]:
+        await site.engine("a", engine=HalfAnEvent(cut))
+        site.route("tiny", "a")
+        said: list[str] = []
+        async with site.opened() as client:
+            ours = openai.AsyncOpenAI(
+                base_url=f"{client.base_url}/v1", api_key=site.token, http_client=client, max_retries=0
+            )
+            with pytest.raises(openai.APIError, match="broke off"):
+                async for piece in await ours.chat.completions.create(**chat(stream=True), **asks):
+                    said.append(piece.choices[0].delta.content or "")
+        return said
+
+    assert asyncio.run(scene())[0] == "one"
+
+
 def test_models_are_listed_as_they_are(site: Site) -> None:
     async def scene() -> tuple[Any, Any, Any, Any, Any]:
         await site.engine("a")

@@ -1,6 +1,7 @@
 """Counts the tokens of an answer by what the engine itself says of them, as the answer passes by.
 
-Nothing is held back but the rest of a line that has not wholly come, and that only where a count is to be taken out.
+Nothing is held back but the rest of a line that has not wholly come, with which no client can do anything: where the
+engine breaks off there, an error can follow.
 """
 
 from __future__ import annotations
@@ -94,17 +95,12 @@ class Sieve:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > LONGEST:
             raise Malformed("an event without an end")
-        if not self._strips:
-            for line in lines:
-                self._line(line)
-            return chunk
         return b"".join(kept + b"\n" for line in lines if (kept := self._line(line)) is not None)
 
     def rest(self) -> bytes:
         """What is left at the end of the stream."""
         rest, self._rest = self._rest, b""
-        kept = self._line(rest) if rest else None
-        return kept or b"" if self._strips else b""
+        return (self._line(rest) if rest else None) or b""
 
     def _line(self, line: bytes) -> bytes | None:
         """A line as it is passed on; None when it is not."""

@@ -117,7 +117,7 @@ class Asked:
     @property
     def writes(self) -> int:
         """An estimate of the tokens that will be written."""
-        return _WRITTEN if self.most is None else self.most
+        return _WRITTEN if self.most is None else min(self.most, _MOST_WRITTEN)
 
     @property
     def tokens(self) -> int:
