@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ai_how.run import SystemClock
+from ai_how.security import TokenEntry
 from ai_how.serving.gateway import dialect, plan
 from ai_how.serving.gateway.dialect import Asked, openai, parse
+from ai_how.serving.gateway.ledger import Ledger
 from ai_how.serving.gateway.model import Refusal, Replica
 from ai_how.serving.gateway.plan import Patience
 from ai_how.serving.gateway.seats import Seat, Served
@@ -170,6 +174,17 @@ def outcome(read: Callable[[str, bytes], Asked], path: str, body: bytes) -> obje
 @pytest.mark.parametrize("body", BODIES)
 def test_a_request_that_is_read_the_quick_way_means_what_it_means_by_its_type(path: str, body: bytes) -> None:
     assert outcome(openai, path, body) == outcome(dialect._by_its_type, path, body)
+
+
+@pytest.mark.parametrize("most", [2**63 - 1, 10**30])
+def test_what_is_thought_to_be_written_has_an_end(most: int, tmp_path: Path) -> None:
+    """However much a request asks for, it can be held, and does not end its token's budget for ever."""
+    asked = openai("/v1/completions", b'{"model": "tiny", "prompt": "", "max_tokens": %d}' % most)
+    entry = TokenEntry(name="a", sha256="0" * 64, created=1.0, tokens_per_day=1000)
+    ledger = Ledger(tmp_path / "ledger", SystemClock())
+    assert ledger.hold(entry, asked.tokens) is None
+    assert ledger.spent(entry).today == asked.tokens < 2**21
+    ledger.close()
 
 
 def test_most_requests_are_read_the_quick_way() -> None:

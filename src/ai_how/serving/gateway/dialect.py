@@ -24,8 +24,9 @@ _USUAL = "llama.cpp"
 # Of text in most languages; of pictures, whose bytes tell nothing, no more than this is thought to be read.
 _BYTES_A_TOKEN = 4
 _MOST_READ = 32_768
-# What is thought to be written where a request does not say.
+# What is thought to be written where a request does not say; and at most, whatever it says.
 _WRITTEN = 256
+_MOST_WRITTEN = 1_048_576
 
 
 class Malformed(Exception):
@@ -78,7 +79,8 @@ class Unchanged:
         return b""
 
     def broken(self, refusal: Refusal) -> bytes:
-        return b"data: " + refusal.body() + b"\n\n"
+        # A line without text first: an event whose own has not come yet must not become one with this.
+        return b"\ndata: " + refusal.body() + b"\n\n"
 
 
 # Not frozen: that would make it as long in the making as everything else that is read of a request.
