@@ -170,6 +170,30 @@ def test_a_request_that_met_a_closing_connection_is_sent_once_more() -> None:
     assert sum(one.resent for one in taken.exchanges) == 9
 
 
+def test_a_target_that_is_gone_leaves_nobody_waiting_for_a_connection() -> None:
+    """It dies while far more requests wait than there may be connections, and too near the end to count as down."""
+    there: list[asyncio.StreamWriter] = []
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there.append(writer)
+        await reader.read()
+
+    async def measure() -> Taken:
+        server = await asyncio.start_server(slow, "127.0.0.1", 0)
+
+        def die() -> None:
+            server.close()
+            for one in there:
+                one.transport.abort()
+
+        asyncio.get_running_loop().call_later(0.3, die)
+        work = plain(Address(*server.sockets[0].getsockname()[:2]), 2)
+        return await asyncio.wait_for(Drive(work).open(schedule.constant(200, 0.5)), 30)
+
+    taken = uvloop.run(measure())
+    assert len(taken.exchanges) == 100 and all(one.error for one in taken.exchanges)
+
+
 def test_an_answer_that_is_no_stream_is_no_chat() -> None:
     async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(4096)

@@ -217,7 +217,13 @@ class Pool:
         if len(self._there) + len(self._opening) < self._most:
             task = self._loop.create_task(self._opened())
             self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            task.add_done_callback(self._tried)
+
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        """One was opened, or none: of a target that is gone, those who still wait have to learn it, too."""
+        self._opening.discard(task)
+        if len(self._opening) < len(self._waiting):
+            self._open()
 
     async def _opened(self) -> None:
         try:
