@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 
 from ai_how.bench import control
+from ai_how.bench.answers import answers
 from ai_how.bench.control import Bench
 from ai_how.bench.exchange import Exchange
 from ai_how.bench.interfaces import Measured, Place
-from ai_how.bench.model import Result
+from ai_how.bench.load import INTERRUPTED
+from ai_how.bench.model import Calibration, Result
+from ai_how.bench.report.render import headline
+from ai_how.cli.bench_show import tell
 from ai_how.errors import AiHowError
 from ai_how.run import LocalGate
-from ai_how.spec.bench import parse_bench
+from ai_how.spec.bench import BenchRecipe, parse_bench
 
 RECIPE = """\
 version: "1.0"
@@ -114,3 +118,127 @@ def test_a_service_that_does_not_go_away_costs_nothing(
     assert "the service could not be taken down: scancel said no" in said[-1]
     target = Played(measured(), measured(), stop=KeyboardInterrupt())  # type: ignore[arg-type]
     assert len(played(target, monkeypatch, tmp_path).runs) == 2
+
+
+# --- the search ---------------------------------------------------------------------------------------
+
+SEARCH = """\
+version: "1.0"
+kind: bench
+name: sample
+target: {url: "http://127.0.0.1:1"}
+load: {rate: 100, seconds: 1, arrivals: constant}
+objective: {latency_ms: 10}
+search: {low: 10, high: 400, within: 0.1}
+repetitions: 3
+"""
+
+
+class Bears(Played):
+    """Bears so many requests a second within 10 ms; ``odd`` are the runs, from 0, that come out the other way."""
+
+    def __init__(self, most: float, odd: tuple[int, ...] = (), ends: int | None = None) -> None:
+        super().__init__()
+        self.most, self.odd, self.ends, self.loads = most, odd, ends, list[float]()
+
+    def client(self, recipe: BenchRecipe, place: Any) -> Asks:
+        return Asks(self, recipe.load.rate or 0.0)
+
+
+class Asks(Played):
+    """One client of it."""
+
+    def __init__(self, target: Bears, rate: float) -> None:
+        super().__init__()
+        self._target, self._rate = target, rate
+
+    def calibrate(self) -> Any:
+        return Calibration(ceiling=1e6, floor_ms=0.1)
+
+    def run(self, number: int, heard: Any = None) -> Measured:
+        target, at = self._target, len(self._target.loads)
+        target.loads.append(self._rate)
+        took = 0.001 if (self._rate <= target.most) != (at in target.odd) else 0.1
+        found = [
+            Exchange(due, due, due + 0.0001, due + took, due + took, 200)
+            for due in (10 + index / self._rate for index in range(max(50, round(self._rate))))
+        ]
+        stopped = INTERRUPTED if at == target.ends else None
+        return Measured(seconds=1.0, exchanges=found, intended=len(found), busy=0.1, stopped=stopped)
+
+
+def sought(
+    target: Bears, monkeypatch: pytest.MonkeyPatch, folder: Path, more: str = "", log: Any = None
+) -> Result:
+    monkeypatch.setattr(control, "target_of", lambda _: target)
+    return Bench(parse_bench(SEARCH + more, "r.yaml"), Place(LocalGate(), folder), log=log).run()
+
+
+@pytest.mark.parametrize("odd", [(), (0,), (2,), (3,)])
+def test_one_run_that_misses_by_chance_does_not_end_a_search_far_below_the_truth(
+    odd: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (found,) = sought(Bears(150, odd), monkeypatch, tmp_path).saturation
+    assert found.met is not None and found.missed is not None
+    assert found.met <= 150 < found.missed <= 1.11 * found.met and len(found.share) == 3
+
+
+class Kept:
+    """A log in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def samples(self, run: int, exchanges: Any) -> None:
+        self.rows.append(run)
+
+    def keep(self, result: Result) -> None:
+        """Nothing: the samples are what is looked at."""
+
+
+def test_what_a_confirmation_takes_back_stays_in_the_record_and_touches_no_other_side(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Side b bears all; at 20 requests a second side a is lucky while it is tried and misses when it is confirmed."""
+
+    class Sides(Bears):
+        def client(self, recipe: BenchRecipe, place: Any) -> Asks:
+            return Asks(self if recipe.target.url == "http://127.0.0.1:1" else both, recipe.load.rate or 0.0)
+
+    log, both = Kept(), Bears(20)
+    target = Sides(10, odd=(1, 2))  # 10, then 20 and 40 by luck
+    result = sought(target, monkeypatch, tmp_path, 'against: {target.url: "http://127.0.0.1:2"}\n', log)
+    first, second = result.saturation
+    assert first.met is not None and 10 <= first.met < 11 and second.met is not None and 20 <= second.met < 22
+    assert log.rows == list(range(len(result.runs))), "the single requests of a run are found by its place"
+    confirmed = [(run.side, run.point["load.rate"]) for run in result.runs if run.purpose == "run"]
+    assert confirmed == [("a", first.met)] * 3 + [("b", second.met)] * 3
+    assert len(target.loads) + len(both.loads) == len(result.runs)
+
+
+def test_a_search_that_was_cut_off_has_an_answer_that_nobody_may_quote(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = sought(Bears(150, ends=3), monkeypatch, tmp_path)
+    (found,) = result.saturation
+    assert result.partial and found.met == 40 and found.share == ()
+    assert [one.ok for one in answers(result)] == [False]
+    assert "40" not in "".join(map(str, headline(result)))
+    tell(result, False)
+    assert "load.rate 40 meets the objective (not confirmed)" in capsys.readouterr().out
+
+
+def test_a_search_goes_on_below_what_the_generator_cannot_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Asks, "calibrate", lambda _: Calibration(ceiling=65.0, floor_ms=0.1))
+    (found,) = sought(Bears(1e9), monkeypatch, tmp_path).saturation
+    assert found.met is not None and found.met < 65 / 1.4
+    assert any("no headroom" in reason for probe in found.probes for reason in probe.reasons)
+
+
+def test_the_load_of_the_second_side_is_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = RECIPE + "objective: {latency_ms: 10}\nagainst: {load.rate: 60}\n"
+    monkeypatch.setattr(control, "target_of", lambda _: Bears(1000))
+    result = Bench(parse_bench(text, "r.yaml"), Place(LocalGate(), tmp_path)).run()
+    assert [one.value for one in answers(result)] == [100, 60]

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from ai_how.bench.model import Figure, Result, RunRecord
+from ai_how.spec.bench import BenchRecipe, override
 from ai_how.spec.bench_load import Setting
 
 _MILLION = 1e6
@@ -35,7 +36,9 @@ def _of_side(result: Result, side: str) -> Iterator[Answer]:
     of_point = _figures(result, side, point)
     if load is not None:
         key, value = load
-        ok = all(one.ok for name, one in of_point.items() if name in ("goodput", "throughput"))
+        # Without any figure nothing was confirmed: the search had not come to it.
+        behind = [one.ok for name, one in of_point.items() if name in ("goodput", "throughput")]
+        ok = bool(behind) and all(behind)
         if key == "load.clients":
             note = f"clients that asked without a pause, {_on(prices.nodes)}"
             yield Answer(f"users a node under the objective{named}", value / prices.nodes, "users", ok, note)
@@ -85,10 +88,11 @@ def best(result: Result, side: str) -> tuple[tuple[str, float] | None, Mapping[s
     for run in result.runs:
         if run.side == side and run.purpose == "run":
             groups.setdefault(tuple(run.point.items()), []).append(run)
-    wanted = result.recipe.objective.share
+    recipe = override(result.recipe, result.recipe.against) if side == "b" else result.recipe
+    wanted = recipe.objective.share
     met = [point for point, runs in groups.items() if all((run.kept or 0.0) >= wanted for run in runs)]
-    loads = [(load, dict(point)) for point in met if (load := _load(result, dict(point))) is not None]
-    if result.recipe.objective.asks and loads:
+    loads = [(load, dict(point)) for point in met if (load := _load(recipe, dict(point))) is not None]
+    if recipe.objective.asks and loads:
         return max(loads, key=lambda pair: pair[0][1])
     own = [one for one in result.figures if one.side == side]
     for name in ("tokens", "throughput"):
@@ -99,9 +103,9 @@ def best(result: Result, side: str) -> tuple[tuple[str, float] | None, Mapping[s
     return None, (trusted or own)[0].point if own else {}
 
 
-def _load(result: Result, point: Mapping[str, Setting]) -> tuple[str, float] | None:
+def _load(recipe: BenchRecipe, point: Mapping[str, Setting]) -> tuple[str, float] | None:
     """What was asked for at a point."""
-    load = result.recipe.load
+    load = recipe.load
     if load.arrivals == "closed":
         return "load.clients", float(point.get("load.clients", load.clients))
     rate = point.get("load.rate", load.rate)

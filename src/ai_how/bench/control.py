@@ -16,7 +16,7 @@ from ai_how.bench.interfaces import Client, Log, Measured, Monitor, Place, Servi
 from ai_how.bench.load import INTERRUPTED
 from ai_how.bench.model import VERSION, Calibration, Probe, Result, RunRecord, Saturation, spot
 from ai_how.bench.priority import first_in_line
-from ai_how.bench.search import answer, ends, following, judged, setting
+from ai_how.bench.search import answer, ends, following, judged, setting, unsure
 from ai_how.bench.second.control import seconded
 from ai_how.bench.targets import target_of
 from ai_how.bench.targets.web import address_of
@@ -159,9 +159,10 @@ class Bench:
         probes: list[Probe] = []
         shares: list[float] = []
         while not self._partial:
-            load = following(asked, probes)
+            load = following(asked, probes) or unsure(probes)
             if load is not None:
-                probes += self._tried(1, one, asked, load, "probe")
+                before = sum(probe.load == load for probe in probes)
+                probes += self._tried(1 + before, one, asked, load, "probe")
                 continue
             met, _ = ends(probes)
             if met is None:
@@ -175,11 +176,21 @@ class Bench:
             if 2 * sum(probe.met for probe in confirmed) > len(confirmed) or self._partial:
                 break
             self._say(f"{asked.key} {met:g} was met once and not again: going on below it")
-            self._runs = [run for run in self._runs if dict(run.point) != {asked.key: setting(asked, met)}]
+            self._taken_back(one.side, {asked.key: setting(asked, met)})
+            shares = []
             probes.append(confirmed[-1].model_copy(update={"met": False}))
         found = answer(asked, one.side, probes, shares)
         self._saturation.append(found)
         self._say(f"{asked.key}: {_plain(found.met)} meets the objective, {_plain(found.missed)} does not")
+
+    def _taken_back(self, side: str, point: Mapping[str, Setting]) -> None:
+        """What was to confirm a load has become one more try of it: it stays in the record, and is in no figure."""
+        self._runs = [
+            run.model_copy(update={"purpose": "probe"})
+            if run.side == side and dict(run.point) == point
+            else run
+            for run in self._runs
+        ]
 
     def _tried(self, number: int, one: Spot, asked: Search, load: float, purpose: str) -> list[Probe]:
         """One run at that load, judged; nothing when the target was gone."""
@@ -197,7 +208,8 @@ class Bench:
 
     def _once(self, number: int, one: Spot, purpose: str = "run") -> RunRecord | None:
         """Run one spot once, and keep it. None when the target took no connection."""
-        words = f"run {number} of {self._recipe.repetitions}" + (f", {one.words}" if one.words else "")
+        which = f"run {number} of {self._recipe.repetitions}" if purpose == "run" else "a try"
+        words = which + (f", {one.words}" if one.words else "")
         before: tuple[RunRecord, Measured] | None = None
         try:
             for left in range(self._recipe.again, -1, -1):
@@ -289,7 +301,11 @@ class Bench:
             client = seconded(one.recipe, one.place, client)
         self._clients[name] = client
         if name not in self._calibrations:
-            self._calibrations[name] = self._calibrated(client, one, purpose)
+            try:
+                self._calibrations[name] = self._calibrated(client, one, purpose)
+            except AiHowError:
+                self._clients.pop(name).close()
+                raise
         return client, self._calibrations[name]
 
     def _calibrated(self, client: Client, one: Spot, purpose: str) -> Calibration | None:

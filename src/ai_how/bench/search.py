@@ -40,6 +40,14 @@ def following(asked: Search, probes: Sequence[Probe]) -> float | None:
     return None if middle in (met, missed) else middle
 
 
+def unsure(probes: Sequence[Probe]) -> float | None:
+    """The load whose miss the answer rests on, where a single run says so: one run may miss by chance, and what
+    meets is confirmed as well. None where there is no such load.
+    """
+    _, missed = ends(probes)
+    return missed if sum(probe.load == missed for probe in probes) == 1 else None
+
+
 def _as(asked: Search, load: float) -> float:
     """Clients are whole, and a rate has as many digits as the search can tell apart."""
     if asked.key == "load.clients":

@@ -97,7 +97,8 @@ def _answers(result: Result) -> None:
         side = f"side {found.side}: " if found.side else ""
         met = "no load" if found.met is None else f"{found.key} {found.met:g}"
         missed = "" if found.missed is None else f", {found.missed:g} does not"
-        out.print(f"{side}[bold]{met}[/] meets the objective{missed}")
+        once = "" if found.met is None or found.share else " (not confirmed)"
+        out.print(f"{side}[bold]{met}[/] meets the objective{once}{missed}")
     for one in answers(result):
         value = f"{_number(one.value)} {one.unit}"
         out.print(f"{one.words}: " + (f"[bold]{value}[/]" if one.ok else f"[strike dim]{value}[/]"))

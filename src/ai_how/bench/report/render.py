@@ -128,7 +128,7 @@ def headline(result: Result) -> Iterator[Markup | str]:
         yield from ("Finds ", reading(pair[0], "share"), " of the true neighbours at ", element("em", speed))
         return
     for found in result.saturation:
-        if found.met is not None:
+        if found.met is not None and found.share:
             what = "requests a second" if found.key == "load.rate" else "clients"
             yield from ("Keeps its objective up to ", element("em", f"{number(found.met)} {what}"))
             return
