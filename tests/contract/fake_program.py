@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -149,6 +150,9 @@ def vllm(words: list[str]) -> tuple[str, int]:
 
 def main() -> int:
     name, recorded, *words = sys.argv[1:]
+    # As programs in Go do, it hears SIGTERM even if that was blocked, and ends at once.
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     Handler.recorded = Path(recorded)
     try:
         address = {"ollama": ollama, "vllm": vllm}[name](words)

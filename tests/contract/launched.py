@@ -63,6 +63,11 @@ class Running:
         headers = {"authorization": f"Bearer {secret}"} if secret else {}
         return httpx.Client(base_url=f"http://{record.host}:{record.port}", headers=headers, trust_env=False)
 
+    def end_all(self) -> None:
+        """Tell every process to end, as Slurm tells all of a job."""
+        for pid in (self.process.pid, *self.tree()):
+            os.kill(pid, signal.SIGTERM)
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """The launcher's exit status and what it said."""
         self.process.send_signal(number)

@@ -79,6 +79,20 @@ class TestFolder(Outside):
     def place(cls, tmp_path_factory: pytest.TempPathFactory) -> Place:
         return Place(sys.executable, at=str(llama_server(tmp_path_factory.mktemp("place"))))
 
+    def test_slurms_word_to_all_of_the_job_ends_no_stream(
+        self, place: Place, model: Path, tmp_path: Path
+    ) -> None:
+        running = start(self.engine, place, model, tmp_path, context=16384, linger=60)
+        asked = {"model": "tiny", "prompt": "hi", "max_tokens": 8000, "ignore_eos": True, "stream": True}
+        with running.client() as client, client.stream("POST", "/v1/completions", json=asked) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            running.end_all()
+            running.end_all()
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        said = running.process.communicate(timeout=60)[1]
+        assert running.process.returncode == 0, said
+
 
 class TestApptainer(Outside):
     @pytest.fixture(scope="class")

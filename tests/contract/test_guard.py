@@ -186,8 +186,7 @@ def test_told_to_end_it_finishes_what_it_answers(tmp_path: Path) -> None:
     with running.client() as client, client.stream("POST", "/slow", json={"pieces": 20}) as answer:
         lines = answer.iter_lines()
         next(lines)
-        for pid in (running.process.pid, *running.tree()[:1]):  # as Slurm tells all of a job
-            os.kill(pid, signal.SIGTERM)
+        running.end_all()
         until(lambda: not running.record_path.exists())
         assert len([line for line in lines if line]) == 19
     assert running.process.wait(timeout=10) == 0

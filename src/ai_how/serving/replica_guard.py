@@ -8,6 +8,10 @@ passes bytes on as they come, in both directions. When the client goes away, so 
 In the engine's words and environment ``{engine_host}`` and ``{engine_port}`` say where it must listen. In a network of
 its own the engine reaches nobody, and nothing of its port is left to chance; on loopback the guard makes sure that the
 socket which listens there belongs to a process of the engine's.
+
+Slurm tells every process of a job to end, and most engines do so at once. What they are answering then is to be
+finished, so the guard keeps SIGTERM from them, and ends them by SIGINT when the launcher says so. In an image it
+cannot: what runs images makes such things anew, or needs rights that it would lose.
 """
 
 from __future__ import annotations
@@ -32,6 +36,10 @@ else:
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     from replica_door import Door
 
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+SECCOMP_SET_MODE_FILTER, SPEC_ALLOW = 1, 4
+# The machine as the kernel calls it, and its numbers of the calls rt_sigaction and seccomp.
+CALLS = {"x86_64": (0xC000003E, 13, 317), "aarch64": (0xC00000B7, 134, 277)}
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 NOT_STARTED = 70
@@ -50,7 +58,11 @@ def arguments() -> argparse.Namespace:
         "--address-file", required=True, help="where to write host:port once the engine listens"
     )
     parser.add_argument("--listen", default="127.0.0.1", help="the address that clients reach")
-    parser.add_argument("--loopback", action="store_true", help="make no network for the engine")
+    parser.add_argument(
+        "--image",
+        action="store_true",
+        help="what runs the image may need its rights: make no network for it, and leave it those",
+    )
     parser.add_argument(
         "--by-owner",
         action="store_true",
@@ -77,9 +89,7 @@ def own_network() -> str:
             Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
         except OSError as error:
             say(f"the user is not mapped: {error.strerror}")
-            sys.exit(
-                NOT_STARTED
-            )  # half-way there is no way back: the launcher is told by --loopback to do without
+            sys.exit(NOT_STARTED)  # half-way there is no way back
     with socket.socket() as probe:
         fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
     return ""
@@ -109,13 +119,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(words: list[str], environment: dict[str, str], keeper: int) -> int:
+def start(words: list[str], environment: dict[str, str], keeper: int, image: bool) -> int:
     """Start the engine in a process group of its own; it never outlives the guard."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
     pid = os.fork()
     if not pid:
-        become(words, environment, libc, parent)
+        become(words, environment, libc, parent, image)
     os.write(keeper, str(pid).encode())
     return pid
 
@@ -155,18 +165,53 @@ def signal_container(pid: int, number: int) -> None:
         pass
 
 
-def become(words: list[str], environment: dict[str, str], libc: ctypes.CDLL, parent: int) -> NoReturn:
+def become(
+    words: list[str],
+    environment: dict[str, str],
+    libc: ctypes.CDLL,
+    parent: int,
+    image: bool,
+) -> NoReturn:
     try:
         os.setpgid(0, 0)
-        libc.prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
+        libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        if not image:
+            ignore_term()
         if os.getppid() == parent:
             os.execvpe(words[0], words, environment)
     except OSError as error:
         os.write(2, f"cannot start {words[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(127)
+
+
+def ignore_term() -> None:
+    """SIGTERM is ignored, and stays so: programs in Go, as Ollama is one, would hear it although it is blocked.
+
+    The kernel takes what they ask for that signal as done, and does not do it. Where it knows no such filter, blocking
+    has to do, which others inherit and leave.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    machine, sigaction, seccomp = CALLS.get(os.uname().machine, (0, 0, 0))
+    if not machine:
+        return
+    code = [
+        (0x20, 0, 0, 4), (0x15, 0, 7, machine),  # the machine whose calls these are, or allow it
+        (0x20, 0, 0, 0), (0x15, 0, 5, sigaction),
+        (0x20, 0, 0, 16), (0x15, 0, 3, int(signal.SIGTERM)),  # the first argument, in its lower half
+        (0x20, 0, 0, 24), (0x15, 1, 0, 0),  # the second one: nothing, where it is only asked how it is
+        (0x06, 0, 0, 0x00050000),  # done, without an error
+        (0x06, 0, 0, 0x7FFF0000),  # allowed
+    ]  # fmt: skip
+    words = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in code))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(code), ctypes.addressof(words)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if libc.syscall(seccomp, SECCOMP_SET_MODE_FILTER, SPEC_ALLOW, program):
+        say(f"SIGTERM is only blocked: {os.strerror(ctypes.get_errno())}")
 
 
 def listens(port: int) -> dict[str, int]:
@@ -227,9 +272,11 @@ class Guard:
         if self.asked.engine_secret:
             self.environment[self.asked.engine_secret] = self.secret
         loop.add_signal_handler(signal.SIGCHLD, self.look)
-        loop.add_signal_handler(signal.SIGINT, lambda: self.end(signal.SIGTERM))
+        loop.add_signal_handler(signal.SIGINT, self.end)
         filled = {name: fill(value, words) for name, value in self.environment.items()}
-        self.pid = start([fill(word, words) for word in self.asked.engine], filled, self.keeper)
+        self.pid = start(
+            [fill(word, words) for word in self.asked.engine], filled, self.keeper, self.asked.image
+        )
         self.look()
         while not self.ended.done() and not is_engines(port, self.pid, by_owner=self.asked.by_owner):
             self.find_container()
@@ -254,8 +301,9 @@ class Guard:
             return
         os.write(self.keeper, f" {self.container}".encode())
 
-    def end(self, number: int) -> None:
+    def end(self, number: int = 0) -> None:
         """Tell the engine to end, and end it when it does not."""
+        number = number or (signal.SIGTERM if self.asked.image else signal.SIGINT)
         if self.pid and not self.ended.done():
             # Not through Podman alone: it forwards nothing once Slurm has sent it one signal upon another.
             signal_container(self.container, number)
@@ -307,7 +355,7 @@ def main() -> int:
     # The launcher decides when this ends, by SIGINT: what is being answered when the job is told to end is finished.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     listener = socket.create_server((asked.listen, 0), backlog=512)
-    why = "it was told so" if asked.loopback else can_have_network()
+    why = "its programs are an image's" if asked.image else can_have_network()
     if not why:
         own_network()
         say("the engine listens in a network of its own, which no other process of this node reaches")

@@ -22,7 +22,7 @@ def guarded(argv: tuple[str, ...], place: Place, *, engine_secret: str | None = 
     ``engine_secret`` the engine gets the secret, too, in that variable, and is shown it with each request. An image's
     programs cannot be put into a network of their own here: they listen on loopback.
     """
-    how = [] if place.kind == "folder" else ["--loopback"]
+    how = [] if place.kind == "folder" else ["--image"]
     if place.kind == "podman":
         how += ["--by-owner", "--container", PID_FILE]
     if engine_secret:
