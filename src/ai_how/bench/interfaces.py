@@ -87,6 +87,8 @@ class Measured:
 
     A client that sees every request gives ``exchanges``, and the rest is computed from them. One that drives a
     program with a load of its own gives ``histograms`` and ``values``, with ``sent``, ``good`` and ``errors``.
+    ``achieved`` is the rate at which it asked as a share of the rate intended, where it was asked for one, and ``cut``
+    how many requests it left out as warm-up.
     ``reasons`` is what it knows against its own figures, ``doubts`` against those of one name alone;
     ``notes`` are facts to keep, such as an engine's own timings.
     ``cache`` tells the state in which a cache was: ``cold``, ``warm``, ``none`` or ``unknown``.
@@ -103,6 +105,8 @@ class Measured:
     good: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
     busy: float | None = None
+    achieved: float | None = None
+    cut: int = 0
     stopped: str | None = None
     steady: bool | None = None
     steady_why: str = ""

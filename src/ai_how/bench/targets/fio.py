@@ -43,7 +43,7 @@ def argv(asked: Asked, recipe: BenchRecipe, where: Path) -> tuple[str, ...]:
         words.append(f"--rwmixread={asked.read_share}")
     if load.arrivals in ("poisson", "constant"):
         process = "poisson" if load.arrivals == "poisson" else "linear"
-        words += [f"--rate_iops={max(1, round((load.rate or 1) / asked.jobs))}", f"--rate_process={process}"]
+        words += [f"--rate_iops={rates(asked, load.rate or 1.0)}", f"--rate_process={process}"]
     elif load.arrivals != "closed":
         raise UsageError(
             f"fio knows no arrivals of the kind '{load.arrivals}'",
@@ -54,8 +54,15 @@ def argv(asked: Asked, recipe: BenchRecipe, where: Path) -> tuple[str, ...]:
     return tuple(words)
 
 
-def parse(text: str, asked: Asked) -> Measured:
-    """fio's JSON as figures. Pure. Raises :class:`CouldNotTell` for what is none."""
+def rates(asked: Asked, rate: float) -> str:
+    """The rate of one job, as fio takes it: where it reads and writes, of both a rate of its own. Pure."""
+    share = asked.read_share / 100 if asked.pattern in ("rw", "randrw") else 1.0
+    parts = (share, 1 - share) if 0 < share < 1 else (1.0,)
+    return ",".join(str(max(1, round(rate * part / asked.jobs))) for part in parts)
+
+
+def parse(text: str, asked: Asked, rate: float | None = None) -> Measured:
+    """fio's JSON as figures; ``rate`` is what it was to keep. Pure. Raises :class:`CouldNotTell` for what is none."""
     try:
         # Warnings stand before the JSON.
         facts = json.loads(text[text.index("{\n") :])
@@ -77,7 +84,7 @@ def parse(text: str, asked: Asked) -> Measured:
         sent=total,
         good=total,
         errors=errors,
-        busy=None,
+        achieved=sum(one["iops"] for one in ways.values()) / rate if rate else None,
         steady=steady[0],
         steady_why=steady[1],
         cache="none" if asked.direct else "unknown",
@@ -131,7 +138,8 @@ def measure(recipe: BenchRecipe, place: Place, number: int) -> Measured:
             ran = runner(place, recipe.target.job, recipe.name)(command)
         except CommandFailed as error:
             raise refused(error, asked) from error
-    found = parse(ran.done.stdout, asked)
+    closed = recipe.load.arrivals == "closed"
+    found = parse(ran.done.stdout, asked, None if closed else recipe.load.rate)
     notes = {**found.notes, "job": ran.job, "node": ran.node, "command": command.paste(), **_memory(asked)}
     return Measured(**{**vars(found), "notes": notes})
 

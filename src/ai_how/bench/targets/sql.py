@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ai_how.bench.histogram import Histogram
 from ai_how.bench.interfaces import Measured, Place
 from ai_how.bench.model import Value
+from ai_how.bench.steady import judge
 from ai_how.bench.targets.driven import Driven, Nothing
 from ai_how.bench.targets.fio import working_folder
 from ai_how.bench.targets.job import runner
@@ -47,40 +48,68 @@ def parse(report: str, log: str, asked: Asked, recipe: BenchRecipe) -> Measured:
     rate = _TPS.search(report)
     if rate is None:
         raise CouldNotTell("pgbench's report is not what it should be", detail=report[-500:])
-    latency, lag, skipped, late = Histogram(), Histogram(), 0, 0
     rated = recipe.load.arrivals == "poisson"
     try:
-        for line in log.splitlines():
-            fields = line.split(" ")
-            if fields[2] == "skipped":
-                skipped += 1
-                continue
-            microseconds = int(fields[2])
-            latency.record(microseconds * 1000)
-            late += asked.limit_ms is not None and microseconds > asked.limit_ms * 1000
-            if rated:
-                lag.record(int(fields[6]) * 1000)
+        rows = sorted(_rows(log, rated))
     except (IndexError, ValueError) as error:
         raise CouldNotTell("pgbench's log is not what it should be", cause=repr(error)) from error
+    skipped = sum(line.split(" ")[2] == "skipped" for line in log.splitlines())
+    late = sum(asked.limit_ms is not None and row.took > asked.limit_ms * 1000 for row in rows)
+    steady = judge([float(row.took) for row in rows])
+    kept = rows[steady.cut if recipe.warmup == "test" else 0 :]
+    histograms = {"latency": Histogram(row.took * 1000 for row in kept)}
     failed = _FAILED.search(report)
     lost = int(failed[1]) if failed else 0
-    all_ = len(latency) + skipped
+    all_ = len(rows) + skipped
     values = {"throughput": Value(value=float(rate[1]), unit="1/s")}
+    if rated:
+        histograms["schedule_lag"] = Histogram(row.lag * 1000 for row in kept)
     if rated and asked.limit_ms is not None and all_:
         values["late"] = Value(value=late / all_, unit="share", better="lower")
         values["skipped"] = Value(value=skipped / all_, unit="share", better="lower")
     return Measured(
         seconds=recipe.load.seconds,
-        histograms={"latency": latency, "schedule_lag": lag} if rated else {"latency": latency},
+        histograms=histograms,
         values=values,
         intended=all_ if rated else None,
-        sent=len(latency) + lost,
-        good=len(latency),
+        sent=len(rows) + lost,
+        good=len(rows),
         errors={"transaction failed": lost} if lost else {},
+        achieved=_achieved(rows) if rated and not skipped else None,
+        cut=len(rows) - len(kept),
+        steady=steady.ok,
+        steady_why=steady.why,
         cache="warm",
-        reasons=() if len(latency) else ("no transaction was done",),
+        reasons=() if rows else ("no transaction was done",),
         notes={"report": report.strip().splitlines(), "skipped": skipped, "late": late},
     )
+
+
+class Row(NamedTuple):
+    """A transaction that was done, in whole microseconds: when it was due, how long it took from then, and by how
+    much it began late.
+    """
+
+    due: int
+    took: int
+    lag: int
+
+
+def _rows(log: str, rated: bool) -> Iterator[Row]:
+    for line in log.splitlines():
+        fields = line.split(" ")
+        if fields[2] not in ("skipped", "failed"):
+            took = int(fields[2])
+            ended = int(fields[4]) * 1_000_000 + int(fields[5])
+            yield Row(ended - took, took, int(fields[6]) if rated else 0)
+
+
+def _achieved(rows: Sequence[Row]) -> float | None:
+    """The rate at which transactions began, as a share of the rate at which they were due. Pure."""
+    if len(rows) < 2:
+        return None
+    begun = [row.due + row.lag for row in rows]
+    return (rows[-1].due - rows[0].due) / max(max(begun) - min(begun), 1)
 
 
 class Sql:
