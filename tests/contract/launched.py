@@ -19,6 +19,14 @@ from ai_how.wire import EndpointRecord
 NONCE = "0123456789abcdef01234567"
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has, though its parent may not have asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 @dataclass
 class Running:
     """A launcher that runs, with what it was given."""
@@ -71,7 +79,7 @@ class Running:
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """The launcher's exit status and what it said."""
         self.process.send_signal(number)
-        said = self.process.communicate(timeout=30)[1]
+        said = self.process.communicate(timeout=60)[1]
         return self.process.returncode, said
 
 
