@@ -215,10 +215,10 @@ def test_ctrl_c_keeps_what_was_measured(signals: tuple[signal.Signals, ...], tmp
     """Twice too, and the signal that Slurm sends before it ends a job."""
     target = Mortal(life=100_000)
     process, out = started(tmp_path, target)
-    wait_until(lambda: target.seen > 20, what="the load", timeout=30)
+    wait_until(lambda: target.seen > 20, what="the load", timeout=60)
     for one in signals:
         process.send_signal(one)
-    facts = json.loads(process.communicate(timeout=30)[0])
+    facts = json.loads(process.communicate(timeout=60)[0])
     assert process.returncode == 130
     result = read_result(out)
     assert result.partial is not None and "interrupted" in result.partial == facts["partial"]

@@ -182,7 +182,7 @@ def test_ctrl_c_in_a_sweep_keeps_the_points_that_were_measured(server: Address, 
     wait_until(measured, what="two runs", timeout=60)
     assert "not come to its end" in (read_result(tmp_path / "r.json").partial or "")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     result = read_result(tmp_path / "r.json")
     assert process.returncode == 130 and "interrupted" in (result.partial or "") and len(result.runs) >= 2
 
