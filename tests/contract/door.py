@@ -59,11 +59,11 @@ def opened(site: Path, ca: Path | None = None, **more: object) -> Iterator[Door]
         yield door
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def wait_healthy(process: subprocess.Popen[bytes], url: str, ca: Path | None = None) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     verify = ssl.create_default_context(cafile=ca) if ca else True
     while True:
         try:

@@ -88,7 +88,7 @@ class LoginNode:
                 **({"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}),
                 start_new_session=True,
             )  # fmt: skip
-        wait_until(self._answers, what="sshd listening", timeout=20)
+        wait_until(self._answers, what="sshd listening", timeout=60)
         if not self.known_hosts.exists():
             public = (self.folder / "host.pub").read_text()
             self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {public}")
@@ -109,7 +109,7 @@ class LoginNode:
         """No longer listen, and break every connection."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)
             self._process = None
         for pid in self._sessions():
             os.kill(pid, signal.SIGKILL)

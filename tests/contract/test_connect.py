@@ -100,7 +100,7 @@ def test_a_terminal_is_shown_the_token(near: Door) -> None:
         except OSError:
             break  # the other side is closed
     os.close(ours)
-    assert process.wait(timeout=30) == 0 and near.token.encode() in said
+    assert process.wait(timeout=60) == 0 and near.token.encode() in said
 
 
 def test_json(near: Door, said: Callable[..., Said]) -> None:
@@ -195,7 +195,7 @@ def test_a_model_that_sleeps_is_woken(
         opened(tmp_path, routes=str(routes), demand=str(demand)) as door,
     ):
         told.bind(str(demand))
-        told.settimeout(20)
+        told.settimeout(60)
 
         def bring() -> None:
             while (
@@ -203,7 +203,7 @@ def test_a_model_that_sleeps_is_woken(
                 or not wanted.waiting
             ):
                 pass
-            wait_until(lambda: "/v1/models" in door.log.read_text(), what="a look at the model", timeout=20)
+            wait_until(lambda: "/v1/models" in door.log.read_text(), what="a look at the model", timeout=60)
             model = write_tiny_gguf(tmp_path / "tiny.gguf")
             running = start(FakeEngine(), Place.of_python(Path(sys.executable)), model, tmp_path)
             started.append(running)
@@ -262,7 +262,7 @@ def test_a_gateway_with_tls_is_known_by_its_own_certificate(login: LoginNode, tm
 
 def test_a_tunnel_comes_back_after_its_connection_broke(login: LoginNode, door: Door) -> None:
     """First our side of the connection is killed, then the server and all its sessions, then the server is back."""
-    patience = Patience(reconnect=40)
+    patience = Patience(reconnect=60)
     with connect(
         via="login", ssh_config=login.config, url=door.url, token=door.token, patience=patience
     ) as site:
@@ -271,7 +271,7 @@ def test_a_tunnel_comes_back_after_its_connection_broke(login: LoginNode, door: 
         assert site.chat("tiny", "hi", max_tokens=1).finish_reason == "length"
         login.stop()
         try:
-            wait_until(lambda: not site.healthy(), what="the tunnel's end", timeout=20)
+            wait_until(lambda: not site.healthy(), what="the tunnel's end", timeout=60)
         finally:
             login.start()
         assert site.chat("tiny", "hi", max_tokens=1).finish_reason == "length"
@@ -333,7 +333,7 @@ def test_connect_keeps_the_tunnel_until_it_is_interrupted(login: LoginNode, door
     while "Ctrl-C closes it" not in (line := process.stderr.readline()):
         assert line, process.communicate()
     process.send_signal(signal.SIGINT)
-    printed, more = process.communicate(timeout=20)
+    printed, more = process.communicate(timeout=60)
     assert process.returncode == 0 and "The tunnel is closed." in more and "Traceback" not in more
     url = json.loads(printed)["url"]
     assert url.startswith("http://127.0.0.1:") and url != door.url and not listening(url)
@@ -383,7 +383,7 @@ def test_the_keeper_says_what_happens(login: LoginNode, door: Door) -> None:
     tunnel = Tunnel(login.master("keeper"), "127.0.0.1", port, notify=said.append)
     try:
         kill_master(f"http://127.0.0.1:{tunnel.local[1]}")
-        wait_until(lambda: "the tunnel is back" in said, what="the tunnel's return", timeout=20)
+        wait_until(lambda: "the tunnel is back" in said, what="the tunnel's return", timeout=60)
         assert said[0].endswith("it is made anew")
     finally:
         tunnel.close()

@@ -88,7 +88,7 @@ class TestTheRealGate:
         log = tmp_path / "log"
         log.write_text("before\n")
         pid = LocalGate().start(Command(("sh", "-c", "echo said; exec sleep 30"), cwd=tmp_path), log)
-        wait_until(lambda: "said" in log.read_text(), what="the program's output", timeout=10)
+        wait_until(lambda: "said" in log.read_text(), what="the program's output", timeout=60)
         assert log.read_text() == "before\nsaid\n"
         assert os.getsid(pid) == pid != os.getsid(0)
         os.kill(pid, 9)

@@ -34,7 +34,7 @@ def echo() -> Iterator[int]:
 
 
 def heard(address: tuple[str, int]) -> bytes:
-    with socket.create_connection(address, timeout=5) as connection:
+    with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(b"hello\n")
         return connection.makefile("rb").readline()
 
@@ -46,7 +46,7 @@ def pid_of(master: SshMaster) -> int:
 
 def kill(master: SshMaster) -> None:
     os.kill(pid_of(master), signal.SIGKILL)
-    wait_until(lambda: not master.alive, what="the master's end", timeout=5)
+    wait_until(lambda: not master.alive, what="the master's end", timeout=60)
 
 
 def refused(gate: SshGate) -> AiHowError:
@@ -86,9 +86,9 @@ class TestAConnection:
 
         thread = threading.Thread(target=run)
         thread.start()
-        wait_until(mark.exists, what="the command", timeout=10)
+        wait_until(mark.exists, what="the command", timeout=60)
         kill(gate.master)
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert caught and "login: sh -c" in str(caught[0].where)  # type: ignore[attr-defined]
 
 
@@ -188,7 +188,7 @@ class TestWhoIsNotLetIn:
             gate.run(Command(("true",)))
             node.stop()
             node.start(host_key="another")
-            wait_until(lambda: not gate.master.alive, what="the master noticing", timeout=10)
+            wait_until(lambda: not gate.master.alive, what="the master noticing", timeout=60)
             error = refused(gate)
         assert "another one than the one that is known" in str(error.cause)
         assert "ssh-keygen -R" in str(error.todo) and not gate.master.alive

@@ -203,7 +203,7 @@ class Site:
         """The gateway behind its door, and the reconciler; the client has the owner's token."""
         gateway = self.gateway(**settings)
         headers = {b"authorization": b"Bearer " + self.token.encode()}
-        async with asyncio.timeout(40), self.reconciler():
+        async with asyncio.timeout(60), self.reconciler():
             gateway.start()
             async with opened(gateway, headers=headers) as client:
                 yield client

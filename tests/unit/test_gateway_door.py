@@ -92,7 +92,7 @@ class Front:
         """Send the pieces one after the other, and take ``expect`` answers and then the end, if it comes at once."""
 
         async def talk() -> Told:
-            async with asyncio.timeout(20), self.opened(patience) as client:
+            async with asyncio.timeout(60), self.opened(patience) as client:
                 reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
                 for piece in pieces:
                     writer.write(piece)
@@ -244,7 +244,7 @@ def test_who_has_no_token_cannot_make_us_take_a_body(front: Front) -> None:
 
 def test_who_waits_to_be_asked_for_the_body_is_asked(front: Front) -> None:
     async def scene() -> tuple[int, int]:
-        async with asyncio.timeout(20), front.opened() as client:
+        async with asyncio.timeout(60), front.opened() as client:
             reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
             writer.write(front.post(b"Content-Length: 33", b"Expect: 100-continue", body=b""))
             asked = await read_answer(reader)
@@ -274,7 +274,7 @@ def test_a_head_that_trickles_is_not_waited_for_either(front: Front) -> None:
     """Each byte comes in time; all of them together do not."""
 
     async def scene() -> bytes:
-        async with asyncio.timeout(20), front.opened(0.2) as client:
+        async with asyncio.timeout(60), front.opened(0.2) as client:
             reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
             answer = asyncio.ensure_future(reader.read())
             writer.write(b"GET /v1/models HTTP/1.1\r\nX: ")
@@ -289,7 +289,7 @@ def test_a_head_that_trickles_is_not_waited_for_either(front: Front) -> None:
 
 def test_a_body_that_trickles_is_not_waited_for_either(front: Front) -> None:
     async def scene() -> bytes:
-        async with asyncio.timeout(20), front.opened(0.2) as client:
+        async with asyncio.timeout(60), front.opened(0.2) as client:
             reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
             answer = asyncio.ensure_future(reader.readuntil(b"}}"))
             writer.write(front.post(b"Content-Length: 9000", body=b"{"))
@@ -355,7 +355,7 @@ def test_an_old_client_gets_a_stream_without_chunks(front: Front) -> None:
     )
 
     async def scene() -> bytes:
-        async with asyncio.timeout(20), front.opened() as client:
+        async with asyncio.timeout(60), front.opened() as client:
             reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
             writer.write(raw)
             found = await reader.read()
@@ -505,7 +505,7 @@ def test_a_nonce_that_nobody_asked_for_is_not_asked(tmp_path: Path) -> None:
     record(tmp_path / "endpoints")
 
     async def scene() -> None:
-        async with asyncio.timeout(20), front.opened() as client:
+        async with asyncio.timeout(60), front.opened() as client:
             body = {"model": "other", "messages": []}
             headers = {"authorization": f"Bearer {front.token}"}
             asking = asyncio.ensure_future(client.post("/v1/chat/completions", json=body, headers=headers))

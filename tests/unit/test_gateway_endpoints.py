@@ -94,7 +94,7 @@ def test_two_changes_within_a_tick_of_the_clock_are_both_seen(tmp_path: Path) ->
     file = RouteFile(path, SystemClock())
     for generation in range(1, 40):
         route(path, generation)
-        deadline = time.perf_counter() + 5
+        deadline = time.perf_counter() + 60
         while (found := file.routes()) is None or found.generation != generation:
             assert time.perf_counter() < deadline
 
@@ -122,12 +122,12 @@ def test_routes_that_cannot_be_used_leave_what_was_known(
 def test_nothing_is_joined_anew_while_nothing_changes(tmp_path: Path) -> None:
     publish(tmp_path, 1)
     directory = Directory(EndpointFolder(tmp_path, SystemClock()), NoRoutes())
-    deadline = time.perf_counter() + 5
+    began = time.perf_counter()
     before = directory.models()
     while True:  # until the folder's time is old enough to be believed
         again = directory.models()
-        if again is before and time.perf_counter() > deadline - 4.8:
+        if again is before and time.perf_counter() > began + 0.2:
             break
         before = again
-        assert time.perf_counter() < deadline
+        assert time.perf_counter() < began + 60
     assert directory.models() is before and directory.generation == 0

@@ -54,7 +54,7 @@ class Server:
         async def run() -> None:
             server = await asyncio.start_server(self.speak, "127.0.0.1", 0)
             pool = Pool(answer_timeout=silence)
-            async with asyncio.timeout(20), server:
+            async with asyncio.timeout(60), server:
                 try:
                     await scene(replica(server.sockets[0].getsockname()[1]), pool)
                 finally:

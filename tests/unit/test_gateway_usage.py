@@ -194,7 +194,7 @@ def test_a_kill_loses_a_second_at_most_and_two_workers_write_together(tmp_path: 
     path = tmp_path / "usage.db"
     words = [sys.executable, "-c", COUNTS, str(path)]
     workers = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not path.exists() or sum(row.requests for row in read_usage(path, 0, 2e9)) < 2500:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -213,7 +213,7 @@ def test_counts_wait_for_a_database_that_cannot_be_written(
     path.mkdir()
     log = UsageLog(path, SystemClock())
     log.add(ENTRY, "tiny", "7", told(5, 3))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "is kept" not in caplog.text:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -79,18 +79,20 @@ def test_a_thousand_requests_at_a_sleeping_model_start_one_job(site: Site) -> No
 def test_the_reconciler_hears_of_the_first_request_at_once(site: Site) -> None:
     async def scene() -> float:
         site.route(state="asleep", wakes=True)
+        heard, left = [], 0.0
         async with site.opened() as client:
-            began = time.monotonic()
-            asking = asyncio.create_task(client.post(CHAT, json=chat()))
-            demand = await site.heard(waits(1))
-            heard = time.monotonic() - began
-            assert demand.generation == site.generation and demand.asked["tiny"] > 0
-            asking.cancel()
-            # who leaves waits no longer, and that is told too
-            await site.heard(lambda one: one.at > demand.at and not one.models)
-            return heard
+            for _ in range(3):  # whatever else the machine does meanwhile
+                began = time.monotonic()
+                asking = asyncio.create_task(client.post(CHAT, json=chat()))
+                demand = await site.heard(lambda one, left=left: one.at > left and waits(1)(one))
+                heard.append(time.monotonic() - began)
+                assert demand.generation == site.generation and demand.asked["tiny"] > 0
+                asking.cancel()
+                # who leaves waits no longer, and that is told too
+                left = (await site.heard(lambda one, at=demand.at: one.at > at and not one.models)).at
+            return min(heard)
 
-    assert asyncio.run(scene()) < 0.9  # in its own time the worker tells every second
+    assert asyncio.run(scene()) < 0.2  # in its own time the worker tells every second
 
 
 def test_streams_get_signs_of_life_while_they_wait(site: Site) -> None:

@@ -92,7 +92,7 @@ class Batch:
         return file.read_text().splitlines() if file.exists() else []
 
     def appears(self, path: str) -> None:
-        wait_until((self.root / path).exists, what=path, timeout=20, clock=SystemClock(), longest=0.02)
+        wait_until((self.root / path).exists, what=path, timeout=60, clock=SystemClock(), longest=0.02)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_job_that_was_told_saves_leaves_and_is_requeued(batch: Batch) -> None:
     process = batch.start(LISTENS.format(before=""))
     batch.appears("step")
     process.send_signal(signal.SIGUSR1)
-    said, _ = process.communicate(timeout=20)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert batch.asked("scontrol") == ["requeue 7"]
     assert (batch.folder.path / "job_id").read_text() == "7\n"
@@ -119,13 +119,13 @@ def test_a_notice_is_repeated_until_the_script_listens(batch: Batch) -> None:
     wait_until(
         lambda: len(batch.asked("scancel")) >= 3,
         what="notices",
-        timeout=20,
+        timeout=60,
         clock=SystemClock(),
         longest=0.02,
     )
     assert process.poll() is None
     (batch.root / "enough").touch()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
     assert batch.asked("scontrol") == ["requeue 7"]
 
 
@@ -148,7 +148,7 @@ def test_a_notice_before_there_is_a_step_is_kept_for_it(batch: Batch) -> None:
     batch.appears("preparing")
     process.send_signal(signal.SIGUSR1)
     (batch.root / "told").touch()
-    said, _ = process.communicate(timeout=20)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert batch.asked("scontrol") == ["requeue 7"]
 
@@ -164,7 +164,7 @@ def test_a_script_that_does_not_know_the_notice_goes_on(batch: Batch) -> None:
     process = batch.start(script)
     batch.appears("step")
     process.send_signal(signal.SIGUSR1)
-    assert process.wait(timeout=20) == 3
+    assert process.wait(timeout=60) == 3
     assert batch.asked("scontrol") == []
 
 
@@ -173,19 +173,19 @@ def test_a_requeue_that_slurm_refuses_fails_the_job(batch: Batch) -> None:
     process = batch.start(LISTENS.format(before=""))
     batch.appears("step")
     process.send_signal(signal.SIGUSR1)
-    assert process.wait(timeout=20) == 1
+    assert process.wait(timeout=60) == 1
 
 
 @pytest.mark.parametrize("code", [0, 1, 85])
 def test_the_script_s_own_exit_code_is_the_job_s(batch: Batch, code: int) -> None:
     process = batch.start(f"raise SystemExit({code})\n")
-    assert process.wait(timeout=20) == code
+    assert process.wait(timeout=60) == code
     assert batch.asked("scontrol") == []
 
 
 def test_a_preparation_that_fails_fails_the_job(batch: Batch) -> None:
     process = batch.start("raise SystemExit(5)\n", kind="finetune")
-    assert process.wait(timeout=20) == 5
+    assert process.wait(timeout=60) == 5
 
 
 @pytest.mark.parametrize("signum", [None, signal.SIGTERM, signal.SIGKILL])
@@ -206,7 +206,7 @@ def test_what_the_job_s_programs_put_aside_goes_with_it(batch: Batch, signum: si
     if signum:
         os.killpg(process.pid, signum)
     (batch.root / "enough").touch()
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     # Killed outright it cannot clear up: `down` does.
     assert aside.parent.exists() is (signum is signal.SIGKILL)
     clear_aside(SimpleNamespace(jobs=batch.root))  # type: ignore[arg-type]

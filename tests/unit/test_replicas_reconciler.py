@@ -130,7 +130,7 @@ class Site:
             return any(one.nonce == wanted.nonce for one in self.route().replicas)
 
         # The clock of the test stands while the engine is asked in another thread.
-        wait_until(seen, what="the replica in the routes", timeout=10)
+        wait_until(seen, what="the replica in the routes", timeout=60)
 
     def route(self) -> ModelRoute:
         routes = self.store.routes()
@@ -213,7 +213,7 @@ def test_an_engine_that_is_not_ours_is_never_in_the_routes(
         site.step()
         return site.reconciler.statuses[0].reason == why
 
-    wait_until(told, what=why, timeout=10)
+    wait_until(told, what=why, timeout=60)
     assert site.route().replicas == () and site.route().state == "starting"
 
 
@@ -226,7 +226,7 @@ def test_a_neighbours_port_is_nobodys(site: Site) -> None:
     wait_until(
         lambda: site.step() or "does not answer" in site.reconciler.statuses[0].reason,
         what="no answer",
-        timeout=10,
+        timeout=60,
     )
     assert site.route().replicas == ()
 
@@ -264,7 +264,7 @@ def test_a_reconciler_that_comes_later_goes_on_with_what_runs(site: Site) -> Non
     assert site.route() == before
     for one in site.wanted():
         site.publish(one)
-    wait_until(lambda: site.step() or len(site.reconciler.shown[0].replicas) == 2, what="both", timeout=10)
+    wait_until(lambda: site.step() or len(site.reconciler.shown[0].replicas) == 2, what="both", timeout=60)
     assert sorted(site.slurm.held) == [101, 102]
 
 
@@ -464,7 +464,7 @@ def test_killed_at_any_instruction_it_loses_nothing_and_doubles_nothing(
                 {version(of).id} if count else set()
             )
 
-        wait_until(there, what=f"{count} of {of}", timeout=10, first=0.001, longest=0.01)
+        wait_until(there, what=f"{count} of {of}", timeout=60, first=0.001, longest=0.01)
 
     def killed(number: int) -> bool:
         """Go on until the kill, at the effect with this number from now; whether it came to that."""
@@ -537,7 +537,7 @@ def test_of_a_cluster_elsewhere_the_gateway_gets_records_with_addresses_of_this_
         site.step()
         return bool(site.route().replicas)
 
-    wait_until(seen, what="the replica in the routes", timeout=10)
+    wait_until(seen, what="the replica in the routes", timeout=60)
     copy = EndpointRecord.model_validate_json((mirror / f"{one.nonce}.json").read_text())
     assert (copy.host, copy.port, copy.job_id) == ("127.0.0.1", site.engine.port, 101)
     assert (mirror / f"{one.nonce}.secret").read_text() == "secret" and ways.open == {("127.0.0.1", 9)}

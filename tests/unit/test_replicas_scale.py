@@ -108,7 +108,7 @@ def test_a_pass_over_200_replicas_on_1000_nodes(tmp_path: Path, port: int) -> No
         routes = store.routes()
         return routes is not None and sum(len(one.replicas) for one in routes.models) == REPLICAS
 
-    wait_until(ready, what="all replicas in the routes", timeout=30)
+    wait_until(ready, what="all replicas in the routes", timeout=60)
     took = []
     for number in range(5):
         beat(tmp_path, wanted, port)

@@ -69,7 +69,7 @@ def test_steps_wait_for_those_they_depend_on(world: World) -> None:
 
 
 def test_independent_steps_run_at_once(world: World) -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     performed = world.perform
 
     def meet(step: Step) -> Callable[[], None]:
