@@ -10,6 +10,7 @@ from ai_how.bench.interfaces import Place
 from ai_how.bench.prompts import prompt
 from ai_how.bench.targets import openai
 from ai_how.bench.targets.web import address_of
+from ai_how.bench.work import first_of
 from ai_how.errors import SpecError
 from ai_how.run import LocalGate
 from ai_how.spec.bench import BenchRecipe, Prompts, override, parse_bench, points
@@ -101,6 +102,15 @@ def test_prompts_are_repeatable_and_unlike_each_other() -> None:
     first = made[0].split()[:25]
     assert all(text.split()[:25] == first[: len(text.split())] for text in made if len(text.split()) >= 25)
     assert len({text.split()[25] for text in made if len(text.split()) > 25}) > 190
+
+
+def test_another_run_asks_the_same_words_behind_another_number() -> None:
+    """Or a prefix cache would know them: engines keep it from one benchmark to the next."""
+    asked = Prompts(words=50, shared=0.2)
+    lots = [[prompt(asked, first_of(lot, 1) + index).split() for index in range(20)] for lot in (1, 2)]
+    for one, other in zip(*lots, strict=True):
+        assert one[10] != other[10] and one[:10] == other[:10] and one[11:] == other[11:]
+        assert len(one[10]) == len(other[10]) == 12
 
 
 def test_nothing_is_shared_unless_asked_for() -> None:

@@ -15,7 +15,7 @@ from ai_how.bench.calibrate import calibrate, reference_server
 from ai_how.bench.drive import Drive
 from ai_how.bench.interfaces import Heard, Measured, Place
 from ai_how.bench.model import Calibration
-from ai_how.bench.work import Taken, Work
+from ai_how.bench.work import Taken, Work, first_of, fresh_lot
 from ai_how.spec.bench import BenchRecipe
 
 #: Why a run ended early, when somebody wanted it so.
@@ -61,8 +61,8 @@ class LoadClient:
         """It holds nothing between runs."""
 
     def _of(self, number: int) -> Work:
-        """The work of one repetition: its requests are none that an earlier one has sent."""
-        work, first = self._work, number * 1_000_000_000
+        """The work of one repetition: its requests are none that any run before has sent."""
+        work, first = self._work, first_of(fresh_lot(), number)
         return replace(work, request=lambda index: work.request(first + index))
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Prompts by a seeded generator: the same in every run, and no two alike beyond what the recipe asks for."""
+"""Prompts by a seeded generator: the same words in every run, and no two alike beyond what the recipe asks for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from functools import lru_cache
 from pathlib import Path
 
+from ai_how.bench.work import LOT
 from ai_how.errors import UsageError
 from ai_how.run.files import read_whole
 from ai_how.spec.bench import Prompts
@@ -28,19 +29,24 @@ def prompt(asked: Prompts, index: int) -> str:
     """Prompt ``index``, the same whenever it is asked for.
 
     A file's prompts are asked in turn, as they stand. Of a generated one, what all share comes first and is what a
-    prefix cache can save; the number behind it makes all the rest differ.
+    prefix cache can save; the number behind it makes all the rest differ. That number is of the run's own lot, the
+    words are not: who asks the same words once more, in another run or another benchmark, is no prefix cache's guest.
     """
+    place = index % LOT
     if asked.file is not None:
         lines = lines_of(asked.file)
-        return lines[index % len(lines)]
+        return lines[place % len(lines)]
     common = random.Random(asked.seed)
-    own = random.Random(f"{asked.seed}/{index}")
+    own = random.Random(f"{asked.seed}/{place}")
     shared = round(asked.words * asked.shared)
     length = max(1, round(_length(asked, own)))
     words = common.choices(_WORDS, k=shared)[:length] if shared else []
     rest = length - len(words)
     if rest > 0:
-        words += [str(own.getrandbits(40)), *own.choices(_WORDS, k=rest - 1)]
+        words += [
+            f"{random.Random(f'{asked.seed}/{index}').randrange(10**12):012}",
+            *own.choices(_WORDS, k=rest - 1),
+        ]
     return " ".join(words)
 
 

@@ -28,7 +28,7 @@ from ai_how.bench.interfaces import Loaded, Place
 from ai_how.bench.parcel import packed
 from ai_how.bench.priority import first_in_line
 from ai_how.bench.targets import target_of
-from ai_how.bench.work import Address, Progress, Taken, Work
+from ai_how.bench.work import Address, Progress, Taken, Work, first_of
 from ai_how.errors import AiHowError
 from ai_how.run import LocalGate
 from ai_how.spec.bench import BenchRecipe, override
@@ -110,7 +110,7 @@ class Shard:
         assert self._recipe is not None and self._place is not None
         number, at, load = facts["number"], facts["at"], self._recipe.load
         own = part_of(self._recipe, self._index, self._count)
-        work, first = self._work(own, self._place), number * 1_000_000_000 + self._index
+        work, first = self._work(own, self._place), first_of(facts["lot"], number) + self._index
         work = replace(work, request=_stepped(work, first, self._count))
         self._drive = Drive(work, self._progress)
         if load.arrivals == "closed":

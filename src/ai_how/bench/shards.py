@@ -18,7 +18,7 @@ from ai_how.bench.interfaces import Heard, Measured, Place
 from ai_how.bench.load import INTERRUPTED
 from ai_how.bench.model import Calibration, Generator
 from ai_how.bench.parcel import unpacked
-from ai_how.bench.work import Progress
+from ai_how.bench.work import Progress, fresh_lot
 from ai_how.errors import AiHowError, TimedOut
 from ai_how.run import Command
 from ai_how.run.talk import Talk
@@ -170,9 +170,10 @@ class ShardedClient:
     def run(self, number: int, heard: Heard | None = None) -> Measured:
         """Raises :class:`OSError` when the target takes no connection at first."""
         before = self._offsets()
-        base = time.monotonic() + _LEAD
+        base, lot = time.monotonic() + _LEAD, fresh_lot()
         for index in range(self._count):
-            self._wire.send(index, {"do": "run", "number": number, "at": base + before[index].offset})
+            at = base + before[index].offset
+            self._wire.send(index, {"do": "run", "number": number, "lot": lot, "at": at})
         load = self._recipe.load
         intended = None if load.arrivals == "closed" else len(schedule.of_load(load, number))
         taken = self._taken(Progress(intended), heard)

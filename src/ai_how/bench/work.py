@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,20 @@ from typing import NamedTuple, Protocol
 
 from ai_how.bench.exchange import Exchange
 from ai_how.spec.bench import BenchRecipe
+
+#: The number of a request is its run's lot, times this, and its place: the repetition's billion and the request in it.
+LOT = 10**12
+_REPETITION = 10**9
+
+
+def fresh_lot() -> int:
+    """The lot of one run: its requests are told by it from those of any other run, of this benchmark or another."""
+    return secrets.randbits(40)
+
+
+def first_of(lot: int, number: int) -> int:
+    """The number of the first request of repetition ``number``."""
+    return lot * LOT + number * _REPETITION
 
 
 class Address(NamedTuple):

@@ -168,7 +168,7 @@ class Request(Frozen):
 
 
 class Prompts(Frozen):
-    """Prompts made of words by a seeded generator, so that every run asks the same and no two requests are alike."""
+    """Prompts made by a seeded generator: the same words in every run, each behind a number that no other run has."""
 
     words: int = Field(64, ge=1, le=100_000, description="Words of a prompt in the mean.")
     lengths: Literal["normal", "lognormal", "uniform"] = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +11,10 @@ from ai_how.bench.interfaces import Place
 from ai_how.bench.model import Value
 from ai_how.bench.prompts import prompt
 from ai_how.bench.second.model import Tool, milliseconds
+from ai_how.bench.work import first_of, fresh_lot
 from ai_how.run import Command
 from ai_how.spec.bench import BenchRecipe, Prompts
 
-#: How many lists of prompts were written.
-_LISTS = itertools.count()
 #: Requests of one opinion where the recipe has a closed loop.
 _REQUESTS = 30
 #: None of them may fetch anything, or tell anybody.
@@ -37,9 +35,9 @@ def write_prompts(recipe: BenchRecipe, folder: Path, key: str) -> Path:
     asked = recipe.workload.prompts or Prompts()
     path = folder / "prompts.jsonl"
     # Prompts that nobody has asked, neither we nor another tool nor a run before: a prefix cache must not know them.
-    first = -1_000_000 * (1 + next(_LISTS))
+    first = first_of(fresh_lot(), 0)
     lines = (
-        {key: prompt(asked, first - index), "output_tokens_count": asked.max_tokens}
+        {key: prompt(asked, first + index), "output_tokens_count": asked.max_tokens}
         for index in range(count_of(recipe))
     )
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
