@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from dataclasses import replace
@@ -20,7 +21,7 @@ from ai_how.bench.monitor import series
 from ai_how.bench.parcel import packed, unpacked
 from ai_how.bench.results import read_result
 from ai_how.bench.sampler import packages
-from ai_how.bench.samples import COLUMNS, SampleFile, read_table, table_of
+from ai_how.bench.samples import COLUMNS, SampleFile, has_arrow, read_table, table_of
 from ai_how.bench.search import ends, following
 from ai_how.bench.shard import part_of
 from ai_how.bench.shards import Offset, offset_of, settled, together
@@ -201,6 +202,23 @@ def test_what_is_no_table_of_requests_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(AiHowError, match="cannot be read"):
         read_table(tmp_path / "x.csv.gz")
+    with gzip.open(tmp_path / "y.csv.gz", "wt") as file:
+        file.write(",".join(COLUMNS) + "\nmany,0,0\n")
+    with pytest.raises(AiHowError, match="cannot be read"):
+        read_table(tmp_path / "y.csv.gz")
+
+
+@pytest.mark.skipif(not has_arrow(), reason="pyarrow is not installed: single requests are kept as CSV")
+def test_what_is_no_parquet_or_another_table_is_told(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 and what is left of it")
+    with pytest.raises(AiHowError, match=r"x\.parquet cannot be read"):
+        read_table(tmp_path / "x.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"price": [1]}), tmp_path / "y.parquet")
+    with pytest.raises(AiHowError, match="no table of requests"):
+        read_table(tmp_path / "y.parquet")
 
 
 # --- the monitor --------------------------------------------------------------------------------------

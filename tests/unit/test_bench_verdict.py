@@ -161,6 +161,39 @@ def test_a_figure_that_fails_its_verdict_is_left_out() -> None:
         compared(result(), result(lag=0.01))
 
 
+def test_two_results_of_two_sides_are_compared_side_by_side() -> None:
+    """What became slower is side a alone: side b must not stand for both."""
+
+    def sides(first: float, second: float) -> Result:
+        made = result(spec=recipe("against: {load.connections: 3}\n"))
+        plain = next(one for one in made.figures if one.key == "latency.p50")
+        runs = (1.0, 1.01, 0.99, 1.005, 0.995)
+        return made.model_copy(update={"figures": tuple(
+            plain.model_copy(update={"side": side, "runs": tuple(value * one for one in runs)})
+            for side, value in (("a", first), ("b", second))
+        )})  # fmt: skip
+
+    found = compared(sides(10, 5), sides(20, 5))
+    assert found.outcome == "worse"
+    assert [(one.figure, one.found) for one in found.changes] == [
+        ("latency.p50, side a", True), ("latency.p50, side b", False),
+    ]  # fmt: skip
+    assert len(compared(sides(10, 5), sides(20, 5), ["latency.p50, side a"]).changes) == 1
+    assert len(compared(sides(10, 5), sides(20, 5), ["latency.p50"]).changes) == 2
+
+
+def test_a_figure_that_fewer_runs_have_is_left_out_with_the_reason() -> None:
+    """A second tool that gave no opinion after one run, say."""
+    made = result()
+    last = made.figures[1]
+    fewer = last.model_copy(update={"name": "tool.latency", "runs": last.runs[1:], "ok": True, "reasons": ()})
+    both = made.model_copy(update={"figures": (*made.figures, fewer)})
+    found = compared(both, both, ["latency.p50", "latency.p99", "tool.latency"])
+    assert [one.figure for one in found.changes] == ["latency.p50", "latency.p99"]
+    assert found.left_out == {"tool.latency": ("it was measured in 4 and 4 runs, and others in 5 and 5",)}
+    assert [one.figure for one in compared(both, both, ["tool.latency"]).changes] == ["tool.latency"]
+
+
 def test_what_cannot_be_compared_is_not() -> None:
     with pytest.raises(CouldNotTell, match="cannot show a change"):
         compared(result(runs=3), result(runs=3))

@@ -71,7 +71,9 @@ def side_of(result: Result, side: str) -> Result:
 def _compared(
     before: Result, after: Result, figures: Sequence[str], allowed: float, *, in_turns: bool = False
 ) -> Comparison:
-    old, new = ({figure.key: figure for figure in result.figures} for result in (before, after))
+    # Beside each other stand the two sides of one result, or each side with itself.
+    label = (lambda figure: figure.key) if in_turns else labelled
+    old, new = ({label(figure): figure for figure in result.figures} for result in (before, after))
     usual = (*USUAL, *_OF_CLOSED) if before.recipe.load.arrivals == "closed" else USUAL
     names = _chosen(figures, usual, old, new)
     left_out = {
@@ -80,6 +82,9 @@ def _compared(
         if not (old[name].ok and new[name].ok)
     }
     kept = [name for name in names if name not in left_out]
+    if kept:
+        kept, uneven = _evenly(kept, old, new)
+        left_out |= uneven
     if not kept:
         named = (("side a", old), ("side b", new)) if in_turns else (("before", old), ("after", new))
         reasons = [
@@ -91,7 +96,7 @@ def _compared(
             detail="\n".join(dict.fromkeys(reasons)) or None,
             todo="Measure again, longer or with less going on beside it; `ai-how bench show` has every verdict.",
         )
-    sides = (min(len(old[name].runs) for name in kept), min(len(new[name].runs) for name in kept))
+    sides = len(old[kept[0]].runs), len(new[kept[0]].runs)
     if not enough_runs(*sides):
         raise CouldNotTell(
             f"{sides[0]} and {sides[1]} runs cannot show a change, whatever they measured",
@@ -105,6 +110,24 @@ def _compared(
         in_turns=in_turns,
     )
     return Comparison(changes, left_out, tuple(_environment(before, after)), allowed)
+
+
+def labelled(figure: Figure) -> str:
+    """A figure's key, with its side where it has one. Pure."""
+    return f"{figure.key}, side {figure.side}" if figure.side else figure.key
+
+
+def _evenly(
+    names: Sequence[str], old: Mapping[str, Figure], new: Mapping[str, Figure]
+) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Those that as many runs have as most of them, since runs are dealt out for all at once; why not the others."""
+    counts = {name: (len(old[name].runs), len(new[name].runs)) for name in names}
+    usual = max(counts.values(), key=lambda pair: (list(counts.values()).count(pair), pair))
+    words = "it was measured in {} and {} runs, and others in {} and {}"
+    uneven: dict[str, tuple[str, ...]] = {
+        name: (words.format(*own, *usual),) for name, own in counts.items() if own != usual
+    }
+    return [name for name in names if name not in uneven], uneven
 
 
 def _chosen(
@@ -124,7 +147,7 @@ def _chosen(
 
 def _at_points(name: str, both: Sequence[str], old: Mapping[str, Figure]) -> list[str]:
     """A figure at each of its points."""
-    return [key for key in both if old[key].name == name]
+    return [key for key in both if name in (old[key].name, old[key].key)]
 
 
 def _differences(before: Result, after: Result) -> Iterator[tuple[str, Any, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ COLUMNS: dict[str, type] = {
     "status": int, "tokens": int, "events": int, "queued": bool, "resent": bool, "error": str,
 }  # fmt: skip
 Table = dict[str, list[Any]]
+#: What to do about a file of requests that is none.
+_REST = "The figures are in the result itself; single requests come with a new measurement."
 
 
 def table_of(run: int, exchanges: Sequence[Exchange]) -> Table:
@@ -138,19 +141,29 @@ def read_table(path: Path) -> Table:
             "the single requests are not there", where=str(path), todo="They lie beside their result."
         )
     if path.suffix == ".parquet":
-        _arrow()
-        import pyarrow.parquet as parquet
-
-        found: Table = parquet.read_table(path).to_pydict()
-        return found
+        return _read_parquet(path)
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
             if rows.fieldnames != list(COLUMNS):
-                raise AiHowError(f"{path.name} is no table of requests", where=str(path))
+                raise AiHowError(f"{path.name} is no table of requests", where=str(path), todo=_REST)
             return _columns(rows)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise AiHowError(f"{path.name} cannot be read: {error}", where=str(path)) from error
+    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+        raise AiHowError(f"{path.name} cannot be read: {error}", where=str(path), todo=_REST) from error
+
+
+def _read_parquet(path: Path) -> Table:
+    arrow = _arrow()
+    import pyarrow.parquet as parquet
+
+    try:
+        found: Table = parquet.read_table(path).to_pydict()
+    except (OSError, arrow.ArrowException) as error:
+        said = str(error).splitlines()[0]
+        raise AiHowError(f"{path.name} cannot be read: {said}", where=str(path), todo=_REST) from error
+    if list(found) != list(COLUMNS):
+        raise AiHowError(f"{path.name} is no table of requests", where=str(path), todo=_REST)
+    return found
 
 
 def _columns(rows: Iterator[dict[str, str]] | csv.DictReader[str]) -> Table:
