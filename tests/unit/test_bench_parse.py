@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -202,3 +203,15 @@ def test_an_address_with_tls_is_known_by_a_certificate(tmp_path: Path) -> None:
         address_of("https://127.0.0.1", tmp_path / "ca.pem")
     with pytest.raises(NotFound):
         address_of("https://127.0.0.1", tmp_path / "nowhere.pem")
+
+
+@pytest.mark.parametrize(("vectors", "error"), [
+    (0, "no vector in the answer"), (1, "not a vector for each text"), (3, ""), (4, "not a vector for each text"),
+])  # fmt: skip
+def test_an_answer_has_a_vector_for_each_text(vectors: int, error: str) -> None:
+    one = VectorExchange(0.0, wanted=3)
+    one.status = 200
+    rows = [{"object": "embedding", "index": index, "embedding": [0.5]} for index in range(vectors)]
+    one.body(json.dumps({"data": rows, "usage": {"prompt_tokens": 9}}).encode(), 1.0)
+    one.end(1.0)
+    assert one.error == error and one.tokens == 9

@@ -10,6 +10,7 @@ import pytest
 from ai_how.bench.figures import figures, record
 from ai_how.bench.interfaces import Measured
 from ai_how.bench.targets import fio, sql
+from ai_how.bench.targets.scheduler import clocks_apart
 from ai_how.errors import CouldNotTell
 from ai_how.spec.bench import BenchRecipe, parse_bench
 from ai_how.spec.bench_workloads import Fio, Sql
@@ -75,6 +76,15 @@ def test_transactions_that_failed_or_were_skipped_are_in_no_latency() -> None:
 def test_what_is_no_log_of_pgbench_is_told() -> None:
     with pytest.raises(CouldNotTell, match="log is not what it should be"):
         sql.parse(REPORT.format(tps=1, failed=0), "0 1 much", Sql(), sql_recipe())
+
+
+# --- the scheduler ------------------------------------------------------------------------------------
+
+
+def test_jobs_that_start_before_they_were_submitted_tell_of_clocks_that_are_apart() -> None:
+    assert clocks_apart([0.2, 0.0, 1.5]) == {}
+    said = clocks_apart([0.2, -0.25, -0.125, 1.5])["start"]
+    assert said.startswith("2 of 4 jobs started up to 0.250 s before they were submitted")
 
 
 # --- fio ----------------------------------------------------------------------------------------------

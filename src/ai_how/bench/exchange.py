@@ -175,8 +175,9 @@ _ASKED = re.compile(rb'"prompt_tokens"\s*:\s*(\d+)')
 
 @dataclass(slots=True, eq=False)
 class VectorExchange(Exchange):
-    """Texts that were embedded: ``vectors`` came back, made of ``tokens``."""
+    """Texts that were embedded: ``vectors`` came back, made of ``tokens``; ``wanted`` is one for each text."""
 
+    wanted: int = 1
     vectors: int = 0
     tokens: int | None = None
     pieces: list[bytes] = field(default_factory=list)
@@ -192,5 +193,5 @@ class VectorExchange(Exchange):
         self.vectors = len(_VECTOR.findall(text))
         if found := _ASKED.search(text):
             self.tokens = int(found[1])
-        if not self.error and not self.vectors:
-            self.error = "no vector in the answer"
+        if not self.error and self.vectors != self.wanted:
+            self.error = "not a vector for each text" if self.vectors else "no vector in the answer"

@@ -7,7 +7,7 @@ at ``x`` into the period thus waits ``stall - x * (1 - 1 / drain)`` seconds, or 
 arriving requests wait evenly between 0 and ``stall`` in a share of ``stall / (1 - 1 / drain) / period`` of all.
 
 A POST whose body asks for a stream is answered in OpenAI's shape, or in Ollama's where it has ``num_predict``: so many
-events, ``--token`` apart. One that has ``input`` is answered with a vector.
+events, ``--token`` apart. One that has ``input`` is answered with a vector for each text.
 
 It prints its port, takes connections on loopback alone, and ends by itself when nobody has been connected for a while.
 """
@@ -35,11 +35,8 @@ _ALONE = 20.0
 _PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n"
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _TOKENS = re.compile(rb'"(?:max_tokens|num_predict)": ?(\d+)')
-_VECTOR = b'{"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 1}}'
-_VECTORS = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
-    len(_VECTOR),
-    _VECTOR,
-)
+#: What stands between two texts of a list, as our own requests have it.
+_NEXT_TEXT = b'", "'
 _LENGTH = re.compile(rb"\r\ncontent-length: ?(\d+)", re.IGNORECASE)
 
 
@@ -116,7 +113,8 @@ class Server(asyncio.Protocol):
         now = time.monotonic()
         delay = self._manner.delay(now)
         if wanted is None:
-            self._later(now + delay, _VECTORS if b'"input"' in body else _PLAIN, delay)
+            asked = body.partition(b'"input"')[2]
+            self._later(now + delay, _vectors(1 + asked.count(_NEXT_TEXT)) if asked else _PLAIN, delay)
             return
         number = int(wanted[1])
         event, end = (_line, _last_line) if b'"num_predict"' in body else (_event, _end)
@@ -138,6 +136,16 @@ class Server(asyncio.Protocol):
     def _write(self, text: bytes) -> None:
         if self._transport is not None:
             self._transport.write(text)
+
+
+@lru_cache(maxsize=64)
+def _vectors(number: int) -> bytes:
+    vectors = [{"index": index, "embedding": [0.5]} for index in range(number)]
+    body = json.dumps({"data": vectors, "usage": {"prompt_tokens": number}}).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(body),
+        body,
+    )
 
 
 @lru_cache(maxsize=4096)

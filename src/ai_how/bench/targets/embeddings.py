@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 from ai_how.bench.exchange import VectorExchange
 from ai_how.bench.interfaces import Client, Measured, Place, Service
@@ -35,7 +36,8 @@ class Embeddings:
             body = json.dumps({"model": model, "input": texts(asked, index)}).encode()
             return http_request("POST", "/v1/embeddings", address, body, token, "application/json")
 
-        return Work(address, ask, VectorExchange, connections_of(recipe), recipe.timeout, beforehand=1)
+        exchange = partial(VectorExchange, wanted=asked.batch)
+        return Work(address, ask, exchange, connections_of(recipe), recipe.timeout, beforehand=1)
 
 
 def texts(asked: Asked, index: int) -> list[str]:

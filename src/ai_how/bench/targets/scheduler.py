@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -100,11 +100,12 @@ class Run:
         return Measured(
             seconds=time.monotonic() - begun,
             histograms={"submit": seconds_histogram([took for _, took in submits.values()]),
-                        "start": seconds_histogram(starts)},
+                        "start": seconds_histogram([max(0.0, one) for one in starts])},
             values=values,
             sent=asked.jobs,
             good=len(starts),
             errors={"did not start": asked.jobs - len(starts)} if len(starts) < asked.jobs else {},
+            doubts=clocks_apart(starts),
             notes={"depth": asked.depth, "clients": clients},
         )  # fmt: skip
 
@@ -148,7 +149,7 @@ class Run:
 
         with suppress(TimedOut):
             starts = wait_until(told, what="the start of every job", timeout=_PATIENCE)
-            return [max(0.0, at - submits[index][0]) for index, at in starts.items()]
+            return [at - submits[index][0] for index, at in starts.items()]
         return []
 
     def _cancelled(self) -> None:
@@ -159,6 +160,17 @@ class Run:
             what="the end of all jobs",
             timeout=_PATIENCE,
         )
+
+
+def clocks_apart(starts: Sequence[float]) -> dict[str, str]:
+    """What there is against times that begin by this machine's clock and end by a node's. Pure."""
+    early = [one for one in starts if one < 0]
+    if not early:
+        return {}
+    return {
+        "start": f"{len(early)} of {len(starts)} jobs started up to {-min(early):.3f} s before they were submitted: "
+        "the clocks of this machine and of the nodes are apart"
+    }
 
 
 _OPTIONS = "#SBATCH --ntasks=1\n#SBATCH --mem=1M\n#SBATCH --time=00:05:00\n#SBATCH --output=/dev/null\n"
