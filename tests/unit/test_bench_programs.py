@@ -1,4 +1,4 @@
-"""What programs with a load of their own are asked, and what their answers come to: pgbench and fio."""
+"""What programs with a load of their own are asked, and what their answers come to; and two targets at once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from ai_how.bench.exchange import Exchange
 from ai_how.bench.figures import figures, record
-from ai_how.bench.interfaces import Measured
-from ai_how.bench.targets import fio, sql
+from ai_how.bench.interfaces import Measured, Place
+from ai_how.bench.model import Calibration, Value
+from ai_how.bench.targets import fio, pair, sql
 from ai_how.bench.targets.scheduler import clocks_apart
 from ai_how.errors import CouldNotTell
+from ai_how.run import LocalGate
 from ai_how.spec.bench import BenchRecipe, parse_bench
 from ai_how.spec.bench_workloads import Fio, Sql
 
@@ -85,6 +88,66 @@ def test_jobs_that_start_before_they_were_submitted_tell_of_clocks_that_are_apar
     assert clocks_apart([0.2, 0.0, 1.5]) == {}
     said = clocks_apart([0.2, -0.25, -0.125, 1.5])["start"]
     assert said.startswith("2 of 4 jobs started up to 0.250 s before they were submitted")
+
+
+# --- two at once --------------------------------------------------------------------------------------
+
+PAIR = """\
+target: {api: pair}
+load: {arrivals: closed}
+workload:
+  pair:
+    first: {target: {url: "http://127.0.0.1:1"}, load: {arrivals: constant, rate: 200, seconds: 10}}
+    second: {target: {api: metadata}, workload: {metadata: {files: 500}}, load: {arrivals: closed}}
+"""
+
+
+def asked(took: list[float], late: float = 0.0) -> Measured:
+    """Requests each 5 ms; the load core's."""
+    rows = [
+        Exchange(due, due + late, due + late, due + late + one, due + late + one, 200)
+        for due, one in ((10 + i / 200, one) for i, one in enumerate(took))
+    ]
+    return Measured(seconds=10.0, exchanges=rows, intended=len(rows), busy=0.1)
+
+
+def created(rate: float) -> Measured:
+    return Measured(seconds=5.0, values={"creates": Value(value=rate, unit="1/s")}, sent=500, good=500)
+
+
+def pair_of(together: Measured) -> tuple[list[str], set[str]]:
+    recipe = parse_bench(HEAD + PAIR, "r.yaml")
+    parts = [one for one, _ in pair.parts(recipe, Place(LocalGate(), Path()))]
+    found = {
+        (0, "alone"): asked([0.001] * 2000), (1, "alone"): created(900),
+        (0, "together"): together, (1, "together"): created(800),
+    }  # fmt: skip
+    calibrated = {"calibration": Calibration(ceiling=1e5, floor_ms=0.1)}
+    records = {
+        key: record(parts[key[0]], 1, 0.0, one).model_copy(update=calibrated) for key, one in found.items()
+    }
+    return judged(recipe, pair.compared(records, 1.0, parts))
+
+
+def test_two_at_once_that_were_asked_as_they_should_be_can_be_trusted() -> None:
+    trusted, reasons = pair_of(asked([0.003] * 2000))
+    assert {"first.latency.p50.ratio", "first.latency.p99.together", "second.creates.ratio"} <= set(trusted)
+    assert not reasons
+
+
+def test_a_generator_that_was_late_beside_a_storm_tells_nothing_of_the_storm() -> None:
+    """It is this machine that was slow, and 20 ms of it would be read as the service's."""
+    trusted, reasons = pair_of(asked([0.001] * 2000, late=0.02))
+    assert not trusted and any("first, together: requests went out up to 20" in one for one in reasons)
+
+
+def test_a_storm_that_ended_in_the_middle_is_no_state_to_tell_of() -> None:
+    trusted, reasons = pair_of(asked([0.003] * 1100 + [0.001] * 900))
+    assert "second.creates.ratio" in trusted and "first.latency.p50.alone" in trusted
+    assert not {"first.latency.p50.together", "first.latency.p50.ratio", "first.throughput.ratio"} & set(
+        trusted
+    )
+    assert any("together: no steady state" in one for one in reasons)
 
 
 # --- fio ----------------------------------------------------------------------------------------------

@@ -55,6 +55,12 @@ def reasons_of_generator(recipe: BenchRecipe, run: RunRecord) -> list[str]:
     return [check.reason for check in _of_generator(recipe, run) if check.reason]
 
 
+def reasons_of_load(recipe: BenchRecipe, run: RunRecord) -> list[str]:
+    """Those that are about how it was asked: the generator, and the load that went out. Nothing of the target."""
+    found = (*_of_generator(recipe, run), *_of_load(recipe, run))
+    return [check.reason for check in found if check.reason]
+
+
 def spoilt(recipe: BenchRecipe, run: RunRecord) -> str:
     """Why a run should be measured again: this machine had no time for the generator. Empty when it had.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from ai_how.bench.figures import record
 from ai_how.bench.interfaces import Client, Heard, Measured, Place, Service
 from ai_how.bench.model import Calibration, RunRecord, Value
 from ai_how.bench.targets.web import address_of
-from ai_how.bench.verdict import BEYOND
+from ai_how.bench.verdict import BEYOND, reasons_of_load
 from ai_how.errors import AiHowError, UsageError
 from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.bench_target import Part, Workload
@@ -115,11 +116,11 @@ class PairClient:
         self._clients: list[Client] = [
             target_of(one.target.api).client(one, where) for one, where in self._parts
         ]
+        self._calibrations: list[Calibration | None] = [None, None]
 
     def calibrate(self) -> Calibration | None:
         """Each is calibrated by itself: a recipe that asks for too much is refused here."""
-        for one in self._clients:
-            one.calibrate()
+        self._calibrations = [one.calibrate() for one in self._clients]
         return None
 
     def run(self, number: int, heard: Heard | None = None) -> Measured:
@@ -129,16 +130,16 @@ class PairClient:
             alone[index] = self._clients[index].run(3 * number + index, heard)
         together = self._together(3 * number + 2)
         records = {
-            (index, how): record(self._parts[index][0], number, 0.0, found)
+            (index, how): record(self._parts[index][0], number, 0.0, found).model_copy(
+                update={"calibration": self._calibrations[index]}
+            )
             for how, both in (
                 ("alone", alone),
                 ("together", dict(enumerate(one.measured for one in together))),
             )
             for index, found in both.items()
         }
-        return compared(
-            records, overlap(together[0], together[1]), [self._parts[at][0].target.api for at in (0, 1)]
-        )
+        return compared(records, overlap(together[0], together[1]), [one for one, _ in self._parts])
 
     def _together(self, number: int) -> tuple[Took, Took]:
         barrier = threading.Barrier(2)
@@ -172,13 +173,24 @@ def overlap(one: Took, other: Took) -> float:
     return max(0.0, both) / max(min(one.ended - one.begun, other.ended - other.begun), 1e-9)
 
 
-def compared(records: Mapping[tuple[int, str], RunRecord], overlapped: float, apis: list[str]) -> Measured:
-    """Every figure alone and together, and their ratio. Pure."""
+def compared(
+    records: Mapping[tuple[int, str], RunRecord], overlapped: float, recipes: Sequence[BenchRecipe]
+) -> Measured:
+    """Every figure alone and together, and their ratio. Pure.
+
+    What there is against the way in which one was asked is against everything, as each is half of the comparison; what
+    there is against its own state, against its own figures.
+    """
     values: dict[str, Value] = {}
+    doubts: dict[str, str] = {}
     reasons = [
         f"{_SIDES[index]}, {how}: {reason}"
         for (index, how), one in records.items()
-        for reason in (*one.reasons, *([f"ended early: {one.stopped}"] if one.stopped else []))
+        for reason in (
+            *one.reasons,
+            *reasons_of_load(recipes[index], one),
+            *([f"ended early: {one.stopped}"] if one.stopped else []),
+        )
     ]
     if overlapped < OVERLAP:
         reasons.append(
@@ -194,21 +206,29 @@ def compared(records: Mapping[tuple[int, str], RunRecord], overlapped: float, ap
             if value.value:
                 ratio = other.value / value.value
                 values[f"{side}.{name}.ratio"] = Value(value=ratio, unit="of alone", better=value.better)
+            for how, own in (("alone", alone), ("together", together)):
+                if why := _doubt(name, own):
+                    doubts |= {f"{side}.{name}.{one}": f"{how}: {why}" for one in (how, "ratio")}
     all_ = list(records.values())
-    errors: dict[str, int] = {}
-    for one in all_:
-        for kind, count in one.errors.items():
-            errors[kind] = errors.get(kind, 0) + count
     return Measured(
         seconds=sum(one.seconds for one in all_),
         values=values,
         sent=sum(one.sent for one in all_),
         good=sum(one.good for one in all_),
-        errors=errors,
+        errors=dict(sum((Counter(one.errors) for one in all_), Counter[str]())),
         stopped=next((one.stopped for one in all_ if one.stopped), None),
         reasons=tuple(reasons),
-        notes={"overlap": overlapped, "first": apis[0], "second": apis[1]},
+        doubts=doubts,
+        notes={"overlap": overlapped, **{side: recipes[at].target.api for at, side in enumerate(_SIDES)}},
     )
+
+
+def _doubt(name: str, run: RunRecord) -> str:
+    """What there is against one figure of a part: that it was not steady, or its client's own word. Pure."""
+    if not run.steady:
+        return f"no steady state: {run.steady_why}"
+    base = name.removesuffix(".p50").removesuffix(".p99")
+    return run.doubts.get(base, "")
 
 
 def figures_of(run: RunRecord) -> dict[str, Value]:
