@@ -6,6 +6,9 @@ import argparse
 import errno
 import io
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,3 +153,32 @@ def test_a_reader_that_has_seen_enough_is_no_error(
 def test_a_full_disk_is_named_wherever_it_is_met() -> None:
     failure = output.unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert failure.message == "the disk is full" and failure.todo and "--root" in failure.todo
+
+
+def test_what_is_done_goes_on_when_nobody_reads_how_it_goes(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        progress = output.PlanProgress(output._Printer(file=closed, stderr=True, width=80))
+        with progress:
+            progress.note("stopping the daemons")
+            progress.note("and on it goes")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_stop_nothing(tmp_path: Path, closed: str) -> None:
+    file = tmp_path / "cluster.yaml"
+    command = f'exec "$0" -I -m ai_how init "$1" {closed}'
+    done = subprocess.run(["sh", "-c", command, sys.executable, file], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "laptop" in file.read_text()
+
+
+def test_an_answer_that_cannot_be_written_is_an_error_and_no_more_than_that() -> None:
+    command = 'exec "$0" -I -m ai_how schema >/dev/full'
+    done = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the disk is full\n") and "Exception" not in done.stderr

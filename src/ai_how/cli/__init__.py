@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from ai_how import __version__
+from ai_how.cli import streams
 from ai_how.errors import AiHowError
 
 #: Commands by group, in the order of ``--help``: name, one line. The module has the command's name.
@@ -67,6 +67,7 @@ EXIT_INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line. Returns the exit code; the one place where errors are caught."""
     words = list(sys.argv[1:] if argv is None else argv)
+    streams.open_closed()
     try:
         code = _dispatch(words)
         # What is still in the buffer meets a closed pipe here, not while the interpreter ends.
@@ -81,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("ai-how: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader (`head`, a pager) has seen enough; what is left in the buffer goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`head`, a pager) has seen enough.
         return 0
     except Exception as error:  # noqa: BLE001 - the one catch at the top: nobody is shown a traceback
         from ai_how.cli.output import print_error, unexpected
@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         failure = unexpected(error)
         print_error(failure, as_json="--json" in words)
         return failure.exit_code
+    finally:
+        streams.flush_all()
 
 
 def _dispatch(words: list[str]) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 from rich.text import Text
 
+from ai_how.cli import streams
 from ai_how.errors import AiHowError
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ _PLAIN_WIDTH = 200
 
 
 class _Printer(Console):
-    """A console that lets no line end in blanks where no terminal is: rich fills up a table's last column."""
+    """A console that lets no line end in blanks where no terminal is: rich fills up a table's last column.
+
+    What is told on standard error while something is done may be lost when nobody reads it; what is done goes on.
+    """
 
     def print(self, *objects: Any, **options: Any) -> None:
         if self.is_terminal:
@@ -33,8 +37,14 @@ class _Printer(Console):
             return
         with self.capture() as caught:
             super().print(*objects, **options)
-        self.file.write("\n".join(line.rstrip(" ") for line in caught.get().split("\n")))
-        self.file.flush()
+        text = "\n".join(line.rstrip(" ") for line in caught.get().split("\n"))
+        try:
+            self.file.write(text)
+            self.file.flush()
+        except OSError:
+            if not self.stderr:
+                raise
+            streams.let_go(self.file)
 
 
 out = _Printer(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
