@@ -182,3 +182,36 @@ def test_an_answer_that_cannot_be_written_is_an_error_and_no_more_than_that() ->
     done = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("error: the disk is full\n") and "Exception" not in done.stderr
+
+
+def test_a_task_of_an_array_is_no_other_job() -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    jobs.arguments(parser)
+    assert parser.parse_args(["cancel", "91"]).job == 91
+    assert parser.parse_args(["cancel", "9_1"]).job == "9_1"
+
+
+@pytest.mark.parametrize("text", ["9_[3-5]", "9_", "_9", "0", "-1", "1.batch", "٣", "9 1"])
+def test_what_is_no_job_is_told_before_anybody_is_asked(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["jobs", "cancel", "--", text])
+    assert ended.value.code == 2 and "12_3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["[/foo]", "[red]x", "a\nb"])
+def test_the_name_of_a_job_is_shown_as_it_is(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    class Named(SomeJobs):
+        def list(self) -> list[Job]:
+            return [Job(1, name, "RUNNING", nodes="node[01-02]")]
+
+        def find(self, job_id: int) -> Job:
+            return self.list()[0]
+
+        def record(self, job_id: int) -> None:
+            return None
+
+    jobs._list(argparse.Namespace(json=False), Named())  # type: ignore[arg-type]
+    jobs._show(argparse.Namespace(json=False, job=1), None, Named())  # type: ignore[arg-type]
+    assert capsys.readouterr().out.count(name.replace("\n", "?")) == 2

@@ -174,3 +174,27 @@ def test_the_queue_as_squeue_tells_it() -> None:
     )
     assert (waiting.start, waiting.reason, waiting.nodes) == (1764369600, "Resources", "")
     assert (unsure.start, unsure.end) == (0, 0) and unsure.submit > 0
+
+
+WILD = ["a|b", "[/foo]", "a\nb", "x State=FAILED UserId=9", "|", "two  words ", "b|1\n"]
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_a_job_may_have_any_name(recorded: Path, name: str) -> None:
+    held = (recorded / "scontrol-show-job.txt").read_text().replace("JobName=fails", f"JobName={name}")
+    kept = (recorded / "sacct-jobs.txt").read_text().replace("|fails|", f"|{name}|")
+    for jobs in (list(parse.scontrol_jobs(held)), list(parse.sacct_jobs(kept))):
+        [job] = [job for job in jobs if job.id == 2]
+        assert (job.name, job.state, job.user, job.exit_code) == (name, "FAILED", "root", "3:0")
+        assert {"two words", "gpus", "array"} <= {job.name for job in jobs}
+
+
+def test_a_task_of_an_array_is_asked_for_as_slurm_names_it(recorded: Path) -> None:
+    held = (recorded / "scontrol-show-job.txt").read_text()
+    task = next(line for line in held.splitlines() if line.startswith("JobId=8 "))
+    gate = ScriptedGate([(["scontrol"], (0, task + "\n", "")), (["scancel"], (0, "", ""))])
+    slurm = Slurm(gate, {}, {})
+    job = slurm.job("5_1")
+    slurm.cancel("5_1")
+    assert job is not None and (job.id, job.name) == (8, "array")
+    assert [command.argv[-1] for command in gate.commands] == ["5_1", "5_1"]

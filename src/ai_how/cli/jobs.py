@@ -9,6 +9,7 @@ ai-how jobs cancel 12
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ai_how.cli.output import duration, json_argument, number, out, print_json, 
 if TYPE_CHECKING:
     from ai_how.jobs.control import Jobs
     from ai_how.site import Site
-    from ai_how.slurm.model import Job
+    from ai_how.slurm.model import Job, JobId
 
 #: Columns of a terminal that has room for a run's id in the list.
 WIDE = 110
@@ -32,11 +33,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("list", "show", "logs", "cancel"):
         verb = verbs.add_parser(name)
         if name != "list":
-            verb.add_argument("job", type=int, help="the job's id")
+            verb.add_argument("job", type=_job_id, help="the job's id; 12_3 is task 3 of the array 12")
         if name == "logs":
             verb.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
         site_arguments(verb)
         json_argument(verb)
+
+
+def _job_id(text: str) -> JobId:
+    """What names a job. Not by ``int`` alone, to which ``12_3`` is 123: somebody else's job."""
+    if re.fullmatch(r"[1-9][0-9]*", text):
+        return int(text)
+    if re.fullmatch(r"[1-9][0-9]*_[0-9]+", text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"a job has a number, and a task of an array one such as 12_3: {text!r} is neither; "
+        "`ai-how shell -- scancel` takes ranges"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace, jobs: Jobs) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     runs = {record.job_id: record.run_id for _, record in jobs.records()}
@@ -73,21 +87,26 @@ def _list(args: argparse.Namespace, jobs: Jobs) -> None:
     for name in columns if out.width >= WIDE else columns[:-1]:
         table.add_column(name, overflow="fold")
     for job in found:
-        row = (str(job.id), job.name, _state(job), job.partition, job.nodes, duration(job.elapsed))
+        title, nodes = escape(_one_line(job.name)), escape(job.nodes)
+        row = (str(job.id), title, _state(job), job.partition, nodes, duration(job.elapsed))
         table.add_row(*row, *([runs.get(job.id, "")] if out.width >= WIDE else []))
     out.print(table, soft_wrap=False) if found else out.print("There are no jobs yet.")
 
 
 def _state(job: Job) -> str:
     """In colour where somebody has to look: what failed or was lost."""
+    from rich.markup import escape
+
     from ai_how.jobs.model import LOST
 
     if not job.ended and job.state != LOST:
-        return f"{job.state.lower()} ({job.reason})" if job.reason else job.state.lower()
+        return escape(f"{job.state.lower()} ({job.reason})") if job.reason else job.state.lower()
     return job.state.lower() if job.completed or job.state == "CANCELLED" else f"[red]{job.state.lower()}[/]"
 
 
 def _show(args: argparse.Namespace, site: Site, jobs: Jobs) -> None:
+    from rich.markup import escape
+
     job = jobs.find(args.job)
     facts: dict[str, Any] = asdict(job)
     found = jobs.record(job.id)
@@ -104,7 +123,12 @@ def _show(args: argparse.Namespace, site: Site, jobs: Jobs) -> None:
     measured = facts.pop("accounting", {})
     for key, value in {**facts, **measured}.items():
         if value not in ("", None) and not (key in TIMES and not value):
-            out.print(f"[dim]{key:<22}[/]{_readable(key, value)}")
+            out.print(f"[dim]{key:<22}[/]{escape(_one_line(_readable(key, value)))}")
+
+
+def _one_line(text: str) -> str:
+    """What Slurm lets be part of a name, and would move the cursor."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _readable(key: str, value: object) -> str:

@@ -21,7 +21,7 @@ from ai_how.run import Clock, wait_until, write_whole
 from ai_how.services import Layout
 from ai_how.services.slurm import state_folder
 from ai_how.slurm.control import Slurm
-from ai_how.slurm.model import Job
+from ai_how.slurm.model import Job, JobId
 from ai_how.spec.recipe import Recipe, parse_recipe
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -210,10 +210,12 @@ class Jobs:
                 jobs[record.job_id] = Job(record.job_id, record.name, LOST, submit=int(record.submitted))
         return [jobs[job_id] for job_id in sorted(jobs)]
 
-    def find(self, job_id: int) -> Job:
+    def find(self, job_id: JobId) -> Job:
         """Raises :class:`NotFound` for a job that Slurm does not know."""
         job = self._slurm.job(job_id)
-        if (found := self.record(job_id)) and is_lost(found[1], job):
+        # A recipe's job is no array, so that a task has no record.
+        found = self.record(job_id) if isinstance(job_id, int) else None
+        if found and is_lost(found[1], job):
             raise NotFound(
                 f"job {job_id} ({found[1].name}) is lost",
                 where=str(found[0].path),
@@ -224,7 +226,7 @@ class Jobs:
             raise NotFound(f"there is no job {job_id}", todo="`ai-how jobs list` shows all of them.")
         return job
 
-    def cancel(self, job_id: int) -> None:
+    def cancel(self, job_id: JobId) -> None:
         """End a job. Raises :class:`UsageError` for one that has ended by itself."""
         job = self.find(job_id)
         if job.ended:
@@ -244,7 +246,7 @@ class Jobs:
             self._far.bring_log(path)
         return path
 
-    def follow(self, job_id: int, line: Callable[[str], None]) -> Job:
+    def follow(self, job_id: JobId, line: Callable[[str], None]) -> Job:
         """Hand over the job's output line by line until it has ended; returns the job as it ended."""
         path = self.log(self.find(job_id))
         position = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from ai_how.errors import CommandFailed, CouldNotTell
 from ai_how.run import Command, Completed, Gate
 from ai_how.slurm import parse
-from ai_how.slurm.model import Accounting, Job, Life, NodeState, Offer
+from ai_how.slurm.model import Accounting, Job, JobId, Life, NodeState, Offer
 
 # Jobs in one question: an argument list has an end.
 _AT_ONCE = 1000
@@ -35,7 +35,7 @@ class Slurm:
         answer = self._call("sbatch", "--parsable", f"--job-name={name}", cwd=cwd, stdin=script_text)
         return parse.submitted(answer.stdout)
 
-    def cancel(self, job_id: int, *, signal: str | None = None) -> None:
+    def cancel(self, job_id: JobId, *, signal: str | None = None) -> None:
         words = [f"--signal={signal}"] if signal else []
         self._call("scancel", *words, str(job_id))
 
@@ -67,7 +67,7 @@ class Slurm:
         answer = self._call("sinfo", "--noheader", "--Node", "--states=drain,fail,maint", "--format=%N")
         return sorted(set(answer.stdout.split()))
 
-    def job(self, job_id: int) -> Job | None:
+    def job(self, job_id: JobId) -> Job | None:
         """One job, from slurmctld or, when it has forgotten it, from accounting."""
         answer = self._call("scontrol", "--oneliner", "show", "job", str(job_id), check=False)
         if answer.ok:
@@ -76,7 +76,7 @@ class Slurm:
             raise CouldNotTell(f"slurmctld did not say how job {job_id} is", detail=answer.tail())
         return next(iter(self.history(job_id)), None)
 
-    def history(self, job_id: int | None = None) -> list[Job]:
+    def history(self, job_id: JobId | None = None) -> list[Job]:
         """Jobs from accounting, oldest first; all of the cluster's when no id is given."""
         chosen = [f"--jobs={job_id}"] if job_id else ["--starttime=1970-01-02", "--allusers"]
         answer = self._call(

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+#: A job's number, or ``12_3`` for a task of an array, as Slurm's own commands take it.
+JobId = int | str
+
 
 @dataclass(frozen=True)
 class Gres:

@@ -11,7 +11,7 @@ from ai_how.run import Clock, Gate
 from ai_how.slurm import facts, parse
 from ai_how.slurm.batch import sbatch_option
 from ai_how.slurm.control import Slurm
-from ai_how.slurm.model import Accounting, Job
+from ai_how.slurm.model import Accounting, Job, JobId
 from ai_how.slurm.modules import loading
 
 #: Times as seconds since the epoch: the far side may live in another time zone (squeue(1), SLURM_TIME_FORMAT).
@@ -53,7 +53,7 @@ class OwnSlurm(Slurm):
         self._seen = None
         return super().submit(habitual(script_text, self._habits), name, cwd)
 
-    def cancel(self, job_id: int, *, signal: str | None = None) -> None:
+    def cancel(self, job_id: JobId, *, signal: str | None = None) -> None:
         self._seen = None
         super().cancel(job_id, signal=signal)
 
@@ -71,7 +71,7 @@ class OwnSlurm(Slurm):
         """Those of them that wait, run or end right now; ``start`` of one that waits is when Slurm expects it to."""
         return [job for job in self.jobs() if not job.ended]
 
-    def history(self, job_id: int | None = None) -> list[Job]:
+    def history(self, job_id: JobId | None = None) -> list[Job]:
         """Our own jobs of the last thirty days; none where the cluster keeps no accounting."""
         chosen = [f"--jobs={job_id}"] if job_id else ["--starttime=now-30days"]
         answer = self._accounting_of("--allocations", f"--format={','.join(parse.SACCT_FIELDS)}", *chosen)

@@ -38,15 +38,24 @@ def fields(line: str) -> dict[str, str]:
     return found
 
 
+#: One job of ``scontrol --oneliner``. Its name may hold anything: a key, an equals sign, a line's end.
+_JOB = re.compile(
+    r"^(?P<ids>JobId=\d+ (?:\w+=\S+ )*?)JobName=(?P<name>.*?) (?P<rest>UserId=\S+\(\d+\) GroupId=.*)$",
+    re.MULTILINE | re.DOTALL,
+)
+_NEXT_JOB = re.compile(r"\n(?=JobId=\d+ )")
+
+
 def scontrol_jobs(text: str) -> Iterator[Job]:
     """The jobs in the answer of ``scontrol --oneliner show job``."""
-    for line in text.splitlines():
-        if not line.startswith("JobId="):
+    for record in _NEXT_JOB.split(text):
+        found = _JOB.search(record)
+        if found is None:
             continue
-        facts = fields(line)
+        facts = fields(f"{found['ids']}{found['rest']}")
         yield Job(
             id=int(facts["JobId"]),
-            name=facts.get("JobName", ""),
+            name=found["name"],
             state=facts["JobState"],
             reason="" if facts.get("Reason") in (None, "None") else facts["Reason"],
             user=facts.get("UserId", "").split("(")[0],
@@ -132,13 +141,21 @@ def own_jobs(text: str) -> Iterator[Job]:
 
 def sacct_jobs(text: str) -> Iterator[Job]:
     """The jobs (not their steps) in the answer of ``sacct --parsable2 --noheader`` with ``SACCT_FIELDS``."""
-    for line in text.splitlines():
-        facts = dict(zip(SACCT_FIELDS, line.split("|"), strict=True))
-        if not facts["JobIDRaw"].isdigit():
+    held = ""
+    for line in text.split("\n"):
+        held = f"{held}\n{line}" if held else line
+        if held.count("|") < len(SACCT_FIELDS) - 1:
+            continue  # a name may hold a line's end
+        number, *words = held.split("|")
+        held = ""
+        if not number.isdigit():
             continue
+        # All that comes after the name is Slurm's own, so that a bar too many is the name's.
+        after = len(SACCT_FIELDS) - 2
+        facts = dict(zip(SACCT_FIELDS[2:], words[-after:], strict=True))
         yield Job(
-            id=int(facts["JobIDRaw"]),
-            name=facts["JobName"],
+            id=int(number),
+            name="|".join(words[:-after]),
             state=facts["State"].split()[0],
             user=facts["User"],
             partition=facts["Partition"],
