@@ -66,7 +66,11 @@ class Handler(BaseHTTPRequestHandler):
         self.replay(name)
 
     def slowly(self, pieces: int, told: str | None) -> None:
-        """A stream in chunks, one after another; what became of it stands in the file ``told``."""
+        """A stream in chunks, one after another; what became of it stands in the file ``told``.
+
+        As llama.cpp's server does, it closes the connection then, without having said so.
+        """
+        self.close_connection = True
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
@@ -81,7 +85,6 @@ class Handler(BaseHTTPRequestHandler):
             ended = "whole"
         except OSError:
             ended = f"broken after {piece}"
-            self.close_connection = True
         if told:
             Path(told).write_text(ended)
 

@@ -146,6 +146,14 @@ class EngineContract:
         load = running.record().load
         assert load is not None and load.running is not None
 
+    def test_one_stream_after_another_on_one_connection(self, running: Running) -> None:
+        """As the gateway asks, which keeps its connections: none may be lost to an engine that closes its own."""
+        with running.client() as client:
+            for _ in range(5):
+                with client.stream("POST", "/v1/chat/completions", json=ASKED | {"stream": True}) as answer:
+                    assert answer.status_code == 200
+                    assert [line for line in answer.iter_lines() if line][-1] == "data: [DONE]"
+
 
 class LifeContract(EngineContract):
     """What begins and ends, with a start for each test."""

@@ -169,6 +169,18 @@ def test_a_small_answer_does_not_wait_in_the_kernel(guarded: Running) -> None:
     assert min(seconds[1:]) < 0.03
 
 
+def test_an_engine_that_closes_its_connection_costs_no_request(guarded: Running) -> None:
+    """However soon the next one comes on the client's connection, which goes on."""
+    pieces = {"pieces": 2}
+    with guarded.client() as client:
+        for pause in (0.0, 0.0, 0.2):
+            with client.stream("POST", "/slow", json=pieces) as answer:
+                assert answer.status_code == 200
+                assert len([line for line in answer.iter_lines() if line]) == 2
+            time.sleep(pause)
+        assert client.get("/v1/models").status_code == 200
+
+
 def test_when_the_client_goes_so_does_the_engines_connection(guarded: Running) -> None:
     told = guarded.site.parent / "told"
     asked = {"pieces": 1000, "told": str(told)}

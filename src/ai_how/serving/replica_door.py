@@ -189,7 +189,7 @@ class Door:
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Future[None]
     ) -> None:
-        """One client's connection, and the engine's that belongs to it: one request after another."""
+        """One client's connection: one request after another."""
         connection = Connection(self, reader, writer)
         work = asyncio.ensure_future(connection.run())
         try:
@@ -275,7 +275,9 @@ class Connection:
 
     async def _pass_on(self, first: bytes, headers: Headers) -> bool:
         length = body_of(headers)
-        engine_reader, engine_writer = self._engine = self._engine or await self._door.connect()
+        # One for each request: an engine may close a kept one at any time, `llama-server` after each stream without a
+        # word, and a request that meets the closing cannot be sent again, as its body is not kept.
+        engine_reader, engine_writer = self._engine = await self._door.connect()
         await send(engine_writer, self._door.engine_head(first, headers))
         asking = asyncio.ensure_future(pass_body(self._reader, engine_writer, length or 0))
         try:
@@ -287,6 +289,7 @@ class Connection:
             return goes_on and not closes(first, headers)
         finally:
             asking.cancel()
+            engine_writer.close()
 
     async def _answer(self, engine: asyncio.StreamReader, asked: bytes) -> bool:
         """Pass the engine's answer on; False when its connection ends with it."""
