@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,15 +26,20 @@ REPOSITORY = Path(__file__).parents[2]
 _OWN = ("AI_HOW_FILE", "AI_HOW_ROOT", "SLURM_CONF", "MLFLOW_TRACKING_URI")
 
 
-def make_home(owner: int | None = None) -> Path:
-    """A data folder in a short path, with the user's own runtime environments and unpacked programs."""
-    home = Path(tempfile.mkdtemp(prefix="aih-", dir="/tmp"))
+def make_home(owner: int | None = None, run: str | None = None) -> Path:
+    """A data folder in a short path, with the user's own runtime environments and unpacked programs.
+
+    It is the same one for all who name the same ``run``.
+    """
+    home = Path("/tmp", f"aih-{run[:8]}") if run else Path(tempfile.mkdtemp(prefix="aih-", dir="/tmp"))
+    home.mkdir(exist_ok=True)
     # As root, PostgreSQL's own account must pass through.
     home.chmod(0o711 if os.geteuid() == 0 else 0o700)
     usual = Folders.of_user(os.environ).make()
     if owner is None:
-        (home / "envs").symlink_to(usual.environments)
-        (home / "programs").symlink_to(usual.programs)
+        for name, place in (("envs", usual.environments), ("programs", usual.programs)):
+            with suppress(FileExistsError):
+                (home / name).symlink_to(place)
         return home
     # Somebody else can neither write there nor look around, but may use what is built.
     (home / "envs").mkdir()
@@ -65,11 +71,14 @@ class LiveSite:
         self.folder.mkdir(parents=True)
         self.file = self.folder / "cluster.yaml"
         self.root = home / "sites" / name
+        self._variables: dict[str, str] | None = None
         self.write()
 
-    def write(self, count: int = 4, *, gateway: int | None = None) -> None:
-        """The laptop template with another number of nodes, or a port for the gateway."""
+    def write(self, count: int = 4, *, gateway: int | None = None, tracking: bool = True) -> None:
+        """The laptop template with another number of nodes, a port for the gateway, or Slurm and gateway alone."""
         text = laptop(self.name).replace("count: 4 ", f"count: {count} ")
+        for name in () if tracking else ("postgresql", "object_store", "mlflow"):
+            text = text.replace(f"{name}: {{}}", f"{name}: {{enabled: false}}")
         if gateway is not None:
             text = text.replace("gateway: {} ", f"gateway: {{port: {gateway}}} ")
         self.file.write_text(text)
@@ -143,14 +152,34 @@ class LiveSite:
 
     # --- Slurm, as its user sees it ---------------------------------------------------------------------
 
+    def slurm(self, *words: str) -> str:
+        """What a command of Slurm's prints in the site's environment.
+
+        `ai-how shell` is asked once what that is: asking it each time takes far longer than the commands do.
+        """
+        if self._variables is None:
+            self._variables = self.facts("shell")
+        done = subprocess.run(
+            [*self.wrap, *words],
+            cwd=self.folder,
+            env={**self.environment(), **self._variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
     def sbatch(self, *words: str) -> int:
         """Submit; the job's id."""
         log = self.folder / "slurm-%j.out"
-        return int(self.shell("sbatch", "--parsable", f"--output={log}", *words).strip().split(";")[0])
+        return int(self.slurm("sbatch", "--parsable", f"--output={log}", *words).strip().split(";")[0])
 
     def job(self, job_id: int) -> dict[str, str]:
         """A job as ``scontrol`` shows it."""
-        words = self.shell("scontrol", "--oneliner", "show", "job", str(job_id)).split()
+        words = self.slurm("scontrol", "--oneliner", "show", "job", str(job_id)).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     def wait_for_job(self, job_id: int, *states: str, timeout: float = 60) -> dict[str, str]:
@@ -165,13 +194,29 @@ class LiveSite:
         until(there, lambda: f"job {job_id} {' or '.join(states)}; it is {facts}", timeout)
         return facts
 
+    def write_down(self) -> None:
+        """Wait until slurmctld has written its jobs down, as it does some seconds after they have changed.
+
+        What it is writing just now may be older than the last change: a job of our own shows that it is not.
+        """
+        name = f"mark-{time.time_ns()}"
+        mark = self.sbatch("--hold", f"--job-name={name}", "--wrap=true")
+
+        def written() -> bool:
+            with suppress(OSError):  # for an instant there is none
+                return name.encode() in (self.root / "data" / "slurmctld" / "job_state").read_bytes()
+            return False
+
+        until(written, "slurmctld has written its jobs down")
+        self.slurm("scancel", str(mark))
+
     def printed(self, job_id: int | str) -> str:
         """What a job printed."""
         return (self.folder / f"slurm-{job_id}.out").read_text()
 
     def sacct(self, *words: str) -> list[list[str]]:
         """Rows of ``sacct``, fields apart."""
-        text = self.shell("sacct", "--parsable2", "--noheader", "--starttime=1970-01-02", *words)
+        text = self.slurm("sacct", "--parsable2", "--noheader", "--starttime=1970-01-02", *words)
         return [line.split("|") for line in text.splitlines()]
 
     def states(self) -> dict[int, str]:
@@ -231,6 +276,16 @@ class LiveSite:
             return int((self.root / "run" / "supervisord.pid").read_text())
         except (OSError, ValueError):
             return None
+
+    def settle(self) -> None:
+        """Nothing is served and no job is left, if it is up."""
+        if not (self.processes() and self.is_up()):
+            return
+        for model in {str(one["model"]) for key in ("models", "replicas") for one in self.facts("ps")[key]}:
+            self.start("stop", model, "--now").communicate(timeout=120)
+        left = "squeue --noheader --format=%i | xargs --no-run-if-empty scancel; squeue --noheader"
+        until(lambda: not self.slurm("sh", "-c", left).strip(), "the queue is empty", 120)
+        until(lambda: not self.facts("ps")["replicas"], "no replica is left", 120)
 
     def crash(self) -> None:
         """kill -9 of everything that is the site's, as when the machine goes down."""

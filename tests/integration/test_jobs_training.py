@@ -89,15 +89,20 @@ def trained(up: LiveSite) -> dict[str, Any]:
     return facts
 
 
+def registered(trained: dict[str, Any]) -> str:
+    """The model's name and version: others may have trained one of that name on the shared site."""
+    return f"{trained['model']['name']}:{trained['model']['version']}"
+
+
 def test_the_run_is_written_while_the_job_trains(up: LiveSite, told: Told, tracking: Tracking) -> None:
     until(lambda: tracking.history(told.run_id, "loss"), "a loss in MLflow")
+    # Whether Slurm has told it by now or not: that may be as soon as it has begun.
     assert tracking.run(told.run_id)["status"] == "RUNNING"
-    assert up.job(told.job_id)["Restarts"] == "0"
 
 
 def test_what_train_says_when_the_job_has_ended(trained: dict[str, Any]) -> None:
     assert trained["state"] == "COMPLETED"
-    assert trained["model"] == {"name": "digits", "version": "1"}
+    assert trained["model"]["name"] == "digits" and int(trained["model"]["version"]) >= 1
     assert trained["result"]["nodes"] == 2 and trained["result"]["world_size"] == 2
     assert trained["result"]["accuracy"] > 0.8
     assert trained["accounting"]["slurm.elapsed_seconds"] >= 1
@@ -117,7 +122,7 @@ def test_the_run_holds_everything(
     log = Path(up.facts("jobs", "show", str(trained["job_id"]))["log"])
     assert {"batch.sh", "result.json", "model", log.name} <= set(run["artifacts"])
     assert [step for step, _ in tracking.history(trained["run_id"], "loss")] == [0, 1, 2]
-    folder = tracking.download(tracking.find("digits:1"), tmp_path / "digits")
+    folder = tracking.download(tracking.find(registered(trained)), tmp_path / "digits")
     assert {"weights.pt", "README.md"} <= {path.name for path in folder.iterdir()}
 
 
@@ -127,9 +132,9 @@ def test_jobs_are_listed_shown_and_their_logs_read(up: LiveSite, trained: dict[s
     assert listed[job_id]["state"] == "COMPLETED" and listed[job_id]["run_id"] == trained["run_id"]
     assert f"{trained['run_id']}" in up.run("jobs", "list").stdout
     shown = up.facts("jobs", "show", str(job_id))
-    assert shown["model"] == "digits:1" and shown["kind"] == "train" and shown["restarts"] == 0
+    assert shown["model"] == registered(trained) and shown["kind"] == "train" and shown["restarts"] == 0
     assert Path(shown["batch_script"]).read_text().startswith("#!/bin/bash")
-    assert "digits:1" in up.run("jobs", "show", str(job_id)).stdout
+    assert registered(trained) in up.run("jobs", "show", str(job_id)).stdout
     log = up.run("jobs", "logs", str(job_id)).stdout
     assert log.count("epoch ") == 3
     assert up.facts("jobs", "logs", str(job_id))["text"] == log
@@ -137,7 +142,7 @@ def test_jobs_are_listed_shown_and_their_logs_read(up: LiveSite, trained: dict[s
 
 
 def test_a_job_that_was_told_waits_for_half_a_minute(up: LiveSite, told: Told) -> None:
-    until(lambda: up.job(told.job_id)["Restarts"] == "1", "Slurm has put the job back into its queue", 90)
+    until(lambda: int(up.job(told.job_id)["Restarts"]) >= 1, "Slurm has put the job back into its queue", 90)
     job = up.job(told.job_id)
     waits = moment(job["EligibleTime"]) - moment(job["SubmitTime"])
     assert 30 <= waits <= 33

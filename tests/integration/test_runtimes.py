@@ -107,7 +107,7 @@ def test_a_training_by_modules_and_a_path_goes_over_two_nodes(up: LiveSite, modu
     torch = Environments(LocalGate(), Folders.of_user(os.environ).make()).ensure("torch", print)
     folder = up.folder / "digits-by-path"
     shutil.copytree(SHIPPED / "digits", folder)
-    text = (folder / "recipe.yaml").read_text().replace("name: digits", "name: digits-by-path", 1)
+    text = (folder / "recipe.yaml").read_text().replace("name: digits", "name: digits-by-path")
     where = json.dumps({"modules": [module(modules, "threads", "setenv A_MODULE here")], "path": str(torch)})
     assert "environment: {venv: torch}" in text
     (folder / "recipe.yaml").write_text(text.replace("environment: {venv: torch}", f"environment: {where}"))

@@ -272,7 +272,7 @@ def test_a_model_is_served_there_and_asked_here_while_the_connection_breaks(
     def answers() -> bool:
         return bool(there.site.start("chat", "tiny", "hello again").communicate(timeout=60)[0].strip())
 
-    until(answers, "the tunnel is made anew", 30)
+    until(answers, "the tunnel is made anew", 60)
     there.site.run("stop", "tiny", "--now")
     until(lambda: there.site.facts("ps")["replicas"] == [], "no replica is left")
     until(
@@ -305,9 +305,9 @@ def test_a_cluster_that_cannot_be_reached_changes_nothing_and_says_why(there: Th
 
 
 def test_another_site_cannot_take_the_folder(there: There, home: Path) -> None:
-    other = LiveSite(home, "other")
+    other = LiveSite(home, "second")
     try:
-        other.file.write_text(file_of(there.login, "other", "      folder: ~/.ai-how/far"))
+        other.file.write_text(file_of(there.login, "second", "      folder: ~/.ai-how/far"))
         said = other.run("up", code=6)
         assert "belongs to another site, 'far'" in said.stderr and there.folder.is_dir()
         began = time.monotonic()

@@ -151,7 +151,7 @@ def test_a_second_site_of_the_same_name_is_refused(site: LiveSite) -> None:
     shutil.copy(site.file, elsewhere)
     before = tree(site.root / "state") | tree(site.root / "etc")
     said = site.run("up", f"--file={elsewhere / 'cluster.yaml'}", code=UsageError.exit_code).stderr
-    assert "another site of the name 'shared'" in said and str(site.file) in said
+    assert f"another site of the name '{site.name}'" in said and str(site.file) in said
     assert tree(site.root / "state") | tree(site.root / "etc") == before
     shutil.rmtree(elsewhere)
 
