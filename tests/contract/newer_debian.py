@@ -36,12 +36,21 @@ def newer_root() -> Path:
     kept = Folders.of_user(os.environ).make().programs / "for-tests" / SUITE
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            draft = Path(folder) / "root"
-            _unpack(Path(folder), draft)
-            draft.chmod(0o755)
-            draft.rename(kept)
+        try:
+            _fetch(kept)
+        except (
+            AssertionError
+        ):  # the suite changes every few hours, and may have between its lists and its packages
+            _fetch(kept)
     return kept
+
+
+def _fetch(kept: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        draft = Path(folder) / "root"
+        _unpack(Path(folder), draft)
+        draft.chmod(0o755)
+        draft.rename(kept)
 
 
 def _unpack(work: Path, root: Path) -> None:
