@@ -86,7 +86,7 @@ def test_ctrl_c_takes_it_down_too(up: LiveSite, tmp_path: Path) -> None:
         while "is asked for" not in (line := process.stderr.readline()):
             assert line, "it ended before its service was asked for"
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
     assert process.returncode in (10, 130) and "Traceback" not in said, said
     assert "own is taken down again" in said and "own" not in names(up)
 

@@ -89,7 +89,7 @@ def test_the_first_piece_arrives_before_the_last_is_made(tmp_path: Path) -> None
     async def scene() -> list[bytes]:
         found = []
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(60),
             gateway(tmp_path, speak) as client,
             client.stream("POST", "/v1/chat/completions", json=ASKED) as answer,
         ):
@@ -121,7 +121,7 @@ def test_a_translated_stream_is_not_held_back_either(tmp_path: Path) -> None:
     async def scene() -> list[str]:
         found = []
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(60),
             gateway(tmp_path, speak) as client,
             client.stream("POST", "/api/chat", json=ASKED) as answer,
         ):
@@ -142,7 +142,7 @@ def test_a_malformed_stream_ends_with_an_error_in_the_clients_words(tmp_path: Pa
         writer.close()
 
     async def scene() -> list[str]:
-        async with asyncio.timeout(20), gateway(tmp_path, speak) as client:
+        async with asyncio.timeout(60), gateway(tmp_path, speak) as client:
             return (await client.post("/api/chat", json=ASKED)).text.splitlines()
 
     first, last = (json.loads(line) for line in asyncio.run(scene()))
@@ -162,7 +162,7 @@ def test_a_client_that_leaves_is_noticed_by_the_engine(tmp_path: Path) -> None:
         writer.close()
 
     async def scene() -> None:
-        async with asyncio.timeout(20), gateway(tmp_path, speak) as client:
+        async with asyncio.timeout(60), gateway(tmp_path, speak) as client:
             async with client.stream("POST", "/v1/chat/completions", json=ASKED) as answer:
                 assert await anext(answer.aiter_raw()) == b"data: one\n\n"
             await hung_up.wait()
@@ -182,7 +182,7 @@ def test_a_client_that_does_not_send_what_it_promised_is_given_up(tmp_path: Path
         raise AssertionError("the engine was asked")
 
     async def scene() -> bytes:
-        async with asyncio.timeout(20), gateway(tmp_path, speak, client_timeout=0.1) as client:
+        async with asyncio.timeout(60), gateway(tmp_path, speak, client_timeout=0.1) as client:
             port, request = raw_request(client, 1000, b'{"model": "ti')
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(request)
@@ -208,7 +208,7 @@ def test_a_client_that_takes_nothing_does_not_hold_the_engine(tmp_path: Path) ->
             hung_up.set()
 
     async def scene() -> None:
-        async with asyncio.timeout(20), gateway(tmp_path, speak, client_timeout=0.2) as client:
+        async with asyncio.timeout(60), gateway(tmp_path, speak, client_timeout=0.2) as client:
             body = json.dumps(ASKED).encode()
             port, request = raw_request(client, len(body), body)
             _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
@@ -227,7 +227,7 @@ def test_an_engine_that_breaks_off_is_told_to_the_client(tmp_path: Path) -> None
         writer.close()
 
     async def scene() -> bytes:
-        async with asyncio.timeout(20), gateway(tmp_path, speak) as client:
+        async with asyncio.timeout(60), gateway(tmp_path, speak) as client:
             return (await client.post("/v1/chat/completions", json=ASKED)).content
 
     first, last = asyncio.run(scene()).split(b"\n\n")[:2]
@@ -256,7 +256,7 @@ def test_a_kept_connection_that_the_engine_closed_costs_nothing(tmp_path: Path) 
 
     async def scene() -> list[int]:
         asked = {**ASKED, "stream": False}
-        async with asyncio.timeout(20), gateway(tmp_path, speak) as client:
+        async with asyncio.timeout(60), gateway(tmp_path, speak) as client:
             return [(await client.post("/v1/chat/completions", json=asked)).status_code for _ in range(2)]
 
     assert asyncio.run(scene()) == [200, 200]

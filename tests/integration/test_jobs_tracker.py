@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +55,17 @@ def submitted(site: LiveSite, name: str, seconds: int = SECONDS) -> dict[str, An
     (folder / "script.py").write_text(f"import time\ntime.sleep({seconds})\nprint('done')\n")
     job: dict[str, Any] = site.facts("evaluate", str(folder), "--detach")
     return job
+
+
+def copied(source: Path, target: Path) -> bool:
+    """Copy a folder of slurmctld's; false when a file of it was being replaced."""
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        # What it is writing just now has another name until it is whole.
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.new"))
+    except (OSError, shutil.Error):
+        return False
+    return True
 
 
 def closed(tracking: Tracking, job: dict[str, Any]) -> None:
@@ -117,15 +127,8 @@ def test_a_job_that_slurmctld_had_not_written_down_when_it_was_killed(
 ) -> None:
     """What is on disk then: the jobs as they were before this one was submitted."""
     states, kept = site.root / "data" / "slurmctld", site.folder / "slurmctld"
-    site.sbatch("--wrap=true")
-    submitted_at = time.time()
-    written = states / "job_state"
-    until(
-        lambda: written.exists() and written.stat().st_mtime > submitted_at,
-        "slurmctld has written down that job",
-    )
-    # What it is writing just now has another name until it is whole.
-    shutil.copytree(states, kept, ignore=shutil.ignore_patterns("*.new"))
+    site.write_down()
+    until(lambda: copied(states, kept), "a copy of what is on disk")
     job = submitted(site, "forgotten", 60)
     site.crash()
     shutil.rmtree(states)

@@ -17,20 +17,19 @@ SERVICES = (
     "gateway", "tracker",
 )  # fmt: skip
 SEED = 20250607
-ROUNDS = 4
 #: How long each kind of ``up`` takes at most on the reference machine, in seconds.
 LONGEST = {"first": 7.0, "again": 4.5, "grow": 2.5, "shrink": 3.0}
+#: Twenty in all. What makes and starts everything has everything to make and start; nodes come and go beside Slurm.
+ROUNDS = (
+    ("first", "again", "again", "first"),
+    ("first", "first", "again", "again"),
+    ("grow", "shrink") * 3,
+    ("grow", "shrink") * 3,
+)
 
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-
-
-def wait_until_written_down(site: LiveSite) -> None:
-    """slurmctld writes its jobs down at most five seconds after they have changed; no sooner is a job on record."""
-    now = time.time()
-    kept = site.root / "data" / "slurmctld" / "job_state"
-    until(lambda: kept.stat().st_mtime > now or time.time() > now + 6, "slurmctld has written its jobs down")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def record(shared_site: LiveSite) -> int:
     job_id = shared_site.sbatch("--job-name=record", "--wrap=echo kept")
     shared_site.wait_for_job(job_id, "COMPLETED")
     until(lambda: shared_site.states().get(job_id) == "COMPLETED", "accounting knows the job")
-    wait_until_written_down(shared_site)
+    shared_site.write_down()
     return job_id
 
 
@@ -68,7 +67,7 @@ def test_a_job_outlives_the_daemons_of_its_node(site: LiveSite) -> None:
     job_id = site.sbatch("--nodelist=node01", "--wrap=echo begun; sleep 10; echo through")
     log = site.folder / f"slurm-{job_id}.out"
     until(lambda: log.exists() and log.read_text() == "begun\n", "the job has begun")
-    wait_until_written_down(site)
+    site.write_down()
     daemons = site.daemons()
     for service in ("slurmd-node01", "slurmctld"):
         kill(daemons[service])
@@ -83,8 +82,8 @@ def test_the_supervisor_alone_is_killed(site: LiveSite, record: int) -> None:
     kill(supervisor)
     until(lambda: not os.path.exists(f"/proc/{supervisor}"), "the supervisor is gone")
     status = site.facts("status", code=1)
-    # One that prints ends by itself: nobody reads what it says any more.
-    assert status["strays"] >= len(orphans) - 3
+    # One that prints ends by itself, sooner or later: nobody reads what it says any more.
+    assert status["strays"] >= len([pid for pid in orphans.values() if pid in site.processes()]) > 0
     assert "sweep:strays" in site.plan()
     assert "sweep:strays" in site.up()
     site.must_be_up()
@@ -105,7 +104,7 @@ def test_down_finds_the_orphans_of_a_killed_supervisor(site: LiveSite, record: i
 def test_the_supervisor_and_all_its_children_are_killed(site: LiveSite, record: int) -> None:
     job_id = site.sbatch("--nodelist=node01", "--wrap=sleep 60")
     site.wait_for_job(job_id, "RUNNING")
-    wait_until_written_down(site)
+    site.write_down()
     site.crash()
     assert site.processes() == {}
     site.run("up")
@@ -118,31 +117,36 @@ def test_the_supervisor_and_all_its_children_are_killed(site: LiveSite, record: 
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("round_", range(ROUNDS))
+@pytest.mark.parametrize("round_", range(len(ROUNDS)))
 def test_up_is_killed_at_any_instant(new_site: Callable[[str], LiveSite], round_: int) -> None:
     """Twenty kills in all, of an ``up`` that makes everything for the first time, starts all of it again, adds a
     node, or drains and removes one."""
     site = new_site("killed")
     chance = random.Random(SEED + round_)
+    whole = "first" in ROUNDS[round_]
     known: dict[int, str] = {}
-    for work in ("first", "first" if round_ == 1 else "again", "grow", "shrink", "grow"):
-        instant = chance.uniform(0.1, LONGEST[work])
-        if work in ("first", "again"):
+    if not whole:
+        site.write(count=2, tracking=False)
+        site.run("up")
+        known = job_in_accounting(site)
+    for work in ROUNDS[round_]:
+        count = 3 if work == "grow" else 2
+        if whole:
             site.crash()
         if work == "first":
             shutil.rmtree(site.root, ignore_errors=True)
-        site.write(count=3 if work == "grow" else 2)
+        site.write(count=count, tracking=whole)
+        instant = chance.uniform(0.1, LONGEST[work])
         with site.start("up") as process:
             time.sleep(instant)
             process.kill()
         site.run("up")
-        assert len(site.must_be_up()["nodes"]) == (3 if work == "grow" else 2)
+        assert len(site.must_be_up()["nodes"]) == count
         assert all(entry["time"] for entry in site.journal)
         if work == "first":
-            known = {site.sbatch("--wrap=true"): "COMPLETED"}
-            until(lambda known=known: site.states() == known, "accounting knows the job")  # type: ignore[misc]
+            known = job_in_accounting(site)
         assert site.states() == known, f"{work}: killed after {instant:.2f} s"
-    if round_ % 2:
+    if not whole:
         return
     # Killed once more, and then nothing but `down`.
     site.crash()
@@ -151,3 +155,10 @@ def test_up_is_killed_at_any_instant(new_site: Callable[[str], LiveSite], round_
         process.kill()
     site.run("down")
     assert site.processes() == {}
+
+
+def job_in_accounting(site: LiveSite) -> dict[int, str]:
+    """A job that has ended, and how: all that accounting has to know of a new site."""
+    known = {site.sbatch("--wrap=true"): "COMPLETED"}
+    until(lambda: site.states() == known, "accounting knows the job")
+    return known

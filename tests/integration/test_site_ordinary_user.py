@@ -23,7 +23,8 @@ def account() -> Iterator[pwd.struct_passwd]:
         pytest.skip("the other tests here run as an ordinary user already; only root can become another one")
     subprocess.run(["useradd", "--no-create-home", "--shell=/bin/sh", USER], check=True)
     yield pwd.getpwnam(USER)
-    subprocess.run(["userdel", USER], check=True)
+    # By force: what a job of the account's has left may still be ending.
+    subprocess.run(["userdel", "--force", USER], check=True, capture_output=True)
 
 
 @pytest.fixture

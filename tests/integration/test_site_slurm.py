@@ -33,6 +33,21 @@ def submit(site: LiveSite, script: str) -> int:
     return int(match[1])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def requeued(shared_site: LiveSite) -> int:
+    """A job that is told, saves and goes back into the queue, where it stays for half a minute of the other tests."""
+    shared_site.write()
+    if not shared_site.is_up():
+        shared_site.run("up")
+    shutil.copytree(SCRIPTS, shared_site.folder, dirs_exist_ok=True)
+    job_id = submit(shared_site, "requeue_on_signal.sbatch")
+    log = shared_site.folder / f"checkpoint-{job_id}.out"
+    until(lambda: log.exists() and "working" in log.read_text(), "the job works")
+    shared_site.shell("scancel", "--signal=USR1", "--batch", str(job_id))
+    shared_site.wait_for_job(job_id, "PENDING")
+    return job_id
+
+
 def test_a_parallel_script_runs_on_two_nodes(site: LiveSite, work: Path) -> None:
     job_id = submit(site, "mpi_style.sbatch")
     site.wait_for_job(job_id, "COMPLETED")
@@ -70,20 +85,6 @@ def test_dependencies_are_kept(site: LiveSite, work: Path) -> None:
     assert site.wait_for_job(never, "CANCELLED") and not (work / "never.txt").exists()
     wanted = {prep: "COMPLETED", left: "COMPLETED", right: "COMPLETED", bad: "FAILED"}
     until(lambda: wanted.items() <= site.states().items(), "accounting knows how each of them ended")
-
-
-def test_a_job_that_is_told_saves_and_is_requeued(site: LiveSite, work: Path) -> None:
-    job_id = submit(site, "requeue_on_signal.sbatch")
-    log = work / f"checkpoint-{job_id}.out"
-    until(lambda: log.exists() and "working" in log.read_text(), "the job works")
-    site.shell("scancel", "--signal=USR1", "--batch", str(job_id))
-    site.wait_for_job(job_id, "PENDING")
-    assert (work / "checkpoint.txt").exists()
-    # Slurm lets it wait until its former credentials have expired, and that is not to be hurried: a start in the same
-    # second would be taken for the end of the former life.
-    assert site.wait_for_job(job_id, "COMPLETED", timeout=120)["Restarts"] == "1"
-    assert "saving in life 0" in log.read_text() or "saving in life \n" in log.read_text()
-    assert "resumed after 1 restart(s)" in log.read_text()
 
 
 def test_a_script_with_scratch_space_and_mail(site: LiveSite, work: Path) -> None:
@@ -206,3 +207,13 @@ def test_the_environment_can_be_loaded_into_a_shell(site: LiveSite) -> None:
         "OPENAI_BASE_URL",
         "OPENAI_API_KEY",
     }
+
+
+def test_a_job_that_is_told_saves_and_is_requeued(site: LiveSite, work: Path, requeued: int) -> None:
+    assert (work / "checkpoint.txt").exists()
+    # Slurm lets it wait until its former credentials have expired, and that is not to be hurried: a start in the same
+    # second would be taken for the end of the former life.
+    assert site.wait_for_job(requeued, "COMPLETED", timeout=120)["Restarts"] == "1"
+    log = (work / f"checkpoint-{requeued}.out").read_text()
+    assert "saving in life 0" in log or "saving in life \n" in log
+    assert "resumed after 1 restart(s)" in log
