@@ -32,6 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if count > 1:
-        sides = dealt([item.location[0] for item in items], count)
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(f"side{sides[item.location[0]]}"))
+        files = [item.nodeid.partition("::")[0] for item in items]
+        sides = dealt(files, count)
+        for item, file in zip(items, files, strict=True):
+            item.add_marker(pytest.mark.xdist_group(f"side{sides[file]}"))
