@@ -15,9 +15,12 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ai_how.cli import jobs, main, output, status
+from ai_how.cli import jobs, main, output, plan, status, submitting
 from ai_how.errors import AiHowError
+from ai_how.site.overview import Overview
 from ai_how.slurm.model import Job
+
+INVENTORIES = Path(__file__).parents[2] / "examples" / "inventories"
 
 
 @pytest.fixture
@@ -215,3 +218,22 @@ def test_the_name_of_a_job_is_shown_as_it_is(capsys: pytest.CaptureFixture[str],
     jobs._list(argparse.Namespace(json=False), Named())  # type: ignore[arg-type]
     jobs._show(argparse.Namespace(json=False, job=1), None, Named())  # type: ignore[arg-type]
     assert capsys.readouterr().out.count(name.replace("\n", "?")) == 2
+
+
+def test_brackets_in_words_of_the_user_are_shown_and_are_no_colours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status._show({"name": "x", "folder": "/a [/b]", "up": True, "services": [], "nodes": [], "addresses": {}})
+    submitting._told(
+        argparse.Namespace(json=False), {"job_id": 1, "run_id": "", "result": {"said [/x]": "[/y] [red]"}}
+    )
+    overview = Overview("x", "one [/c] machine", {}, (), (), (), None)  # type: ignore[arg-type]
+    plan._show_overview(argparse.Namespace(shown_gpus=None), overview)  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    assert all(words in said for words in ("/a [/b]", "said [/x]", "[/y] [red]", "one [/c] machine"))
+
+
+def test_the_doctors_tables_end_in_no_blanks_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--inventory", str(INVENTORIES / "laptop.yaml")])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 5 and not [line for line in lines if line.endswith(" ")]

@@ -198,3 +198,11 @@ def test_a_task_of_an_array_is_asked_for_as_slurm_names_it(recorded: Path) -> No
     slurm.cancel("5_1")
     assert job is not None and (job.id, job.name) == (8, "array")
     assert [command.argv[-1] for command in gate.commands] == ["5_1", "5_1"]
+
+
+@pytest.mark.parametrize(("said", "goes_on"), [("25_1\n", True), ("", False)])
+def test_an_array_goes_on_as_long_as_any_task_does(said: str, goes_on: bool) -> None:
+    """The last task to begin has the array's own number, and may end before the others."""
+    gate = ScriptedGate([(["squeue"], (0, said, ""))])
+    assert Slurm(gate, {}, {}).goes_on(25) is goes_on
+    assert gate.commands[-1].argv[-1] == "--jobs=25"

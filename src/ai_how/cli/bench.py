@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ai_how.cli.output import err, json_argument, out, print_json, site_arguments, site_of
+from ai_how.cli.output import err, json_argument, out, print_json, print_warning, site_arguments, site_of
 from ai_how.errors import AiHowError, CouldNotTell, NotFound, SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ def _track(site: Site, result: Result, path: Path) -> str | None:
     try:
         run_id = track(Tracking(site.tracking_uri), result, path)
     except AiHowError as error:
-        err.print(f"[yellow]warning:[/] not recorded in MLflow: {error.message}")
+        print_warning(f"not recorded in MLflow: {error.message}")
         return None
     err.print(f"recorded in MLflow as run {run_id}", style="dim", markup=False)
     return run_id

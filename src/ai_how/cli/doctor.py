@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     machine = probe(gate, folders.home)
     if args.save_inventory:
         save_inventory(machine, args.save_inventory)
-        err.print(f"The inventory of this machine is in {args.save_inventory}.")
+        err.print(f"The inventory of this machine is in {args.save_inventory}.", markup=False)
     here = diagnose(gate, folders)
     found = examine(machine, asked.needs, spec=asked.spec, here=here, taken=asked.taken)
     return _report(args, found, here, asked)
@@ -111,9 +111,9 @@ def _report(args: argparse.Namespace, found: Examination, here: Diagnosis | None
     if args.json:
         print_json(found.as_json() | (here.as_json() if here else {}))
         return found.exit_code
-    from rich.console import Console
+    from ai_how.cli.output import wrapping
 
-    console = Console(highlight=False)
+    console = wrapping()
     show_heading(found, here, console)
     show_checks(found, console)
     if here:

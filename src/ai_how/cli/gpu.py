@@ -133,7 +133,7 @@ def _plan(args: argparse.Namespace) -> int:
     out.print()
     _ledger(gpus)
     if args.svg:
-        out.print(f"\nthe picture is in {args.svg}")
+        out.print(f"\nthe picture is in {args.svg}", markup=False)
     return 0
 
 

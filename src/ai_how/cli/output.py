@@ -53,6 +53,11 @@ err = _Printer(
 )
 
 
+def wrapping() -> Console:
+    """A console for standard output that breaks what is too long for a terminal within its column."""
+    return _Printer(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+
+
 def site_arguments(parser: argparse.ArgumentParser) -> None:
     """``--file`` and ``--root``, which every command about a site takes."""
     parser.add_argument("--file", type=Path, help="the site's file (default: $AI_HOW_FILE or ./cluster.yaml)")

@@ -80,13 +80,15 @@ def _write_svg(site: Site, path: Path) -> None:
             todo="`ai-how init --template workstation --stdout` shows a file that does.",
         )
     write_whole(path, site.shown_gpus.svg(), mode=0o644)
-    err.print(f"wrote {path}")
+    err.print(f"wrote {path}", markup=False)
 
 
 def _show_overview(site: Site, overview: Overview) -> None:
     from ai_how.cli.gpu import draw
 
-    out.print(f"[bold]{overview.site}[/]" + (f"  {overview.description}" if overview.description else ""))
+    out.print(
+        f"[bold]{overview.site}[/]" + (f"  {escape(overview.description)}" if overview.description else "")
+    )
     out.print()
     if overview.machines:
         _show_machines(overview)

@@ -30,7 +30,7 @@ def _show(facts: dict[str, Any]) -> None:
     down = all(service["state"] in ("stopped", "absent") for service in facts["services"])
     state = "down" if down else "[bold red]not all of it is up[/]"
     state = "[bold green]up[/]" if facts["up"] else state
-    out.print(f"{facts['name']}: {state}   [dim]{facts['folder']}[/]\n")
+    out.print(f"{facts['name']}: {state}   [dim]{escape(facts['folder'])}[/]\n")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("service", "state", "health", "pid", "up for"):
         table.add_column(name)

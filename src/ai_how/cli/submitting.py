@@ -86,11 +86,14 @@ def _told(args: argparse.Namespace, facts: dict[str, Any]) -> None:
         return
     run = f", run {facts['run_id']}" if facts["run_id"] else "; it has no run, as the site has no MLflow"
     out.print(f"[bold green]job {facts['job_id']}[/] {facts.get('state', 'is submitted').lower()}{run}")
+    from rich.markup import escape
+
     model, result = facts.get("model"), facts.get("result") or {}
     shown = {"model": f"{model['name']} version {model['version']}"} if model else {}
     for key, value in {**shown, **result, **(facts.get("accounting") or {})}.items():
         if isinstance(value, (int, float, str)):
-            out.print(f"  [dim]{key:<22}[/]{number(value) if isinstance(value, float) else value}")
+            shown_value = number(value) if isinstance(value, float) else escape(str(value))
+            out.print(f"  [dim]{escape(f'{key:<22}')}[/]{shown_value}")
 
 
 def _changed(file: RecipeFile, args: argparse.Namespace) -> RecipeFile:

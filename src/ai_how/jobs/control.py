@@ -229,7 +229,7 @@ class Jobs:
     def cancel(self, job_id: JobId) -> None:
         """End a job. Raises :class:`UsageError` for one that has ended by itself."""
         job = self.find(job_id)
-        if job.ended:
+        if job.ended and not self._slurm.goes_on(job_id):
             raise UsageError(f"job {job_id} ({job.name}) has ended already, as {job.state}")
         self._slurm.cancel(job_id)
 

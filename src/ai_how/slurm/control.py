@@ -47,6 +47,11 @@ class Slurm:
         """How many records squeue has of that name; an array that waits as a whole is one."""
         return len(self._call("squeue", "--noheader", "--format=%i", f"--name={name}").stdout.split())
 
+    def goes_on(self, job_id: JobId) -> bool:
+        """Whether something of it waits or runs: any task of an array, whatever became of the others."""
+        asked = self._call("squeue", "--noheader", "--format=%i", f"--jobs={job_id}", check=False)
+        return bool(asked.stdout.split())
+
     def requeue(self, job_id: int) -> bool:
         """Put a running job back into the queue; false when Slurm says that it cannot be."""
         return self._call("scontrol", "requeue", str(job_id), check=False).ok
