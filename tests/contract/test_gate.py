@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -102,6 +103,17 @@ class TestTheRealGate:
     def test_a_secret_on_standard_input_is_in_no_line_and_no_representation(self) -> None:
         command = Command(("cat",), stdin="the secret")
         assert "the secret" not in command.paste() + repr(command)
+
+    @pytest.mark.parametrize(
+        "name", ["OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AI_HOW_TOKEN", "PGPASSWORD"]
+    )
+    def test_a_secret_in_a_variable_is_in_no_error_of_a_program_that_is_not_there(self, name: str) -> None:
+        """As of `ai-how shell -- sbtach`, whose variables have the gateway's token."""
+        command = Command(("sbtach",), env={name: "the secret", "PGPASSFILE": "/etc/pgpass", "SSL_X": "y"})
+        with pytest.raises(MissingProgram) as caught:
+            LocalGate().replace(command)
+        assert "the secret" not in json.dumps(caught.value.as_json()) + repr(command)
+        assert caught.value.where == f"{name}='[redacted]' PGPASSFILE=/etc/pgpass SSL_X=y sbtach"
 
 
 def test_the_fake_knows_what_it_was_asked_and_refuses_what_it_was_not_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ai_how.errors import NotFound, SpecError
@@ -77,3 +79,11 @@ def test_an_unknown_recipe_tells_what_there_is() -> None:
     with pytest.raises(NotFound) as caught:
         find_recipe("digit")
     assert "digits" in (caught.value.todo or "") and "site-facts" in (caught.value.todo or "")
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"kind: train\n"])
+def test_a_recipe_that_is_none_says_how_recipes_are_checked(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(text)
+    with pytest.raises(SpecError) as caught:
+        find_recipe(str(tmp_path))
+    assert caught.value.todo and "--dry-run" in caught.value.todo and "validate" not in caught.value.todo

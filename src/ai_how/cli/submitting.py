@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ai_how.cli.output import err, json_argument, number, out, print_json, site_arguments, site_of
-from ai_how.errors import UsageError
+from ai_how.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
     from ai_how.jobs.control import RecipeFile
@@ -98,7 +98,7 @@ def _told(args: argparse.Namespace, facts: dict[str, Any]) -> None:
 
 def _changed(file: RecipeFile, args: argparse.Namespace) -> RecipeFile:
     """The recipe with what the command line changes of it, checked again as a whole."""
-    from ai_how.jobs.control import RecipeFile
+    from ai_how.jobs.control import TO_CORRECT, RecipeFile
     from ai_how.spec.parse import Position
     from ai_how.spec.recipe import check_recipe
 
@@ -112,7 +112,11 @@ def _changed(file: RecipeFile, args: argparse.Namespace) -> RecipeFile:
     facts = recipe.model_dump(exclude_none=True)
     facts["arguments"] = {**facts["arguments"], **asked}
     facts["resources"] = {**facts["resources"], **given}
-    changed = check_recipe(facts, {(): Position(1, 1)}, "the command line")
+    try:
+        changed = check_recipe(facts, {(): Position(1, 1)}, "the command line")
+    except SpecError as error:
+        error.todo = TO_CORRECT
+        raise
     return RecipeFile(changed, file.path)
 
 

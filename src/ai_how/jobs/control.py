@@ -12,12 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from ai_how.client.tracking import Tracking
-from ai_how.errors import AiHowError, CommandFailed, CouldNotTell, JobFailed, NotFound, TimedOut, UsageError
+from ai_how.errors import (
+    AiHowError,
+    CommandFailed,
+    CouldNotTell,
+    JobFailed,
+    NotFound,
+    SpecError,
+    TimedOut,
+    UsageError,
+)
 from ai_how.host import disk
 from ai_how.jobs.far import Far
 from ai_how.jobs.model import LOST, WHY_LOST, JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
 from ai_how.run import Clock, wait_until, write_whole
+from ai_how.run.files import read_whole
 from ai_how.services import Layout
 from ai_how.services.slurm import state_folder
 from ai_how.slurm.control import Slurm
@@ -36,6 +46,10 @@ FAR_POLL = 2.0
 #: Seconds after which slurmctld must have written a job down, and after which it is asked no more whether it has.
 WRITTEN_WITHIN = 7.0
 ACKNOWLEDGED_WITHIN = 60.0
+
+
+#: `ai-how validate` is for cluster.yaml alone; a recipe is checked by its own commands.
+TO_CORRECT = "Correct it; with --dry-run the same command checks the recipe and submits nothing."
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,11 @@ def find_recipe(name: str) -> RecipeFile:
             cause="it is neither a file nor a shipped recipe",
             todo=f"Shipped are: {known}. `--help` tells how to write one.",
         )
-    recipe = parse_recipe(path.read_text(encoding="utf-8"), str(path))
+    try:
+        recipe = parse_recipe(read_whole(path), str(path))
+    except SpecError as error:
+        error.todo = TO_CORRECT
+        raise
     if not (path.parent / recipe.entry).is_file():
         raise NotFound(
             f"the recipe '{recipe.name}' names a script that is not there: {recipe.entry}",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+#: Variables that hold a secret, by the end of their names; one that names a secret's file ends otherwise.
+_SECRET = re.compile(r"(KEY|KEY_ID|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -14,19 +18,20 @@ class Command:
 
     ``env`` is added to the environment of this process; ``timeout`` is in seconds. ``user`` runs the program
     as that account, which only root may ask for. ``stdin`` is text for the program's standard input, the way
-    to hand over a secret: it never appears in :meth:`paste`.
+    to hand over a secret: it never appears in :meth:`paste`, and neither does a variable that holds one.
     """
 
     argv: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: Path | None = None
     user: str | None = None
     stdin: str | None = field(default=None, repr=False)
     timeout: float = 300.0
 
     def paste(self) -> str:
-        """One line that does the same when pasted into a shell."""
-        words = [f"{key}={shlex.quote(value)}" for key, value in self.env.items()]
+        """One line that does the same when pasted into a shell, with the secrets put in again by whoever has them."""
+        shown = {key: "[redacted]" if _SECRET.search(key) else value for key, value in self.env.items()}
+        words = [f"{key}={shlex.quote(value)}" for key, value in shown.items()]
         words += [shlex.quote(word) for word in self.argv]
         line = " ".join(words)
         return f"cd {shlex.quote(str(self.cwd))} && {line}" if self.cwd else line
