@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ai_how.bench.model import Figure, Result
 from ai_how.client.tracking import Tracking
+from ai_how.errors import AiHowError
+from ai_how.run import undisturbed
 
 EXPERIMENT = "bench"
-#: Characters that MLflow takes in a name.
-_OTHERS = re.compile(r"[^A-Za-z0-9_.\- /=]+")
+#: What no MLflow takes in a name: the '=' of a point among it.
+_OTHERS = re.compile(r"[^A-Za-z0-9_.\-/]+")
 #: The longest value of a parameter that every MLflow takes.
 _LONGEST = 500
 
 
 def track(tracking: Tracking, result: Result, path: Path) -> str:
-    """Record it with its files; returns the run's id. Raises :class:`AiHowError` when MLflow does not answer."""
+    """Record it with its files; returns the run's id. Raises :class:`AiHowError` when MLflow does not take it: then it
+    has none of it.
+    """
     tags = {"kind": "bench", "target": result.recipe.target.api, "address": result.address}
     run_id = tracking.new_run(EXPERIMENT, result.recipe.name, tags)
+    try:
+        _record(tracking, run_id, result, path)
+    except BaseException:
+        with suppress(AiHowError), undisturbed():
+            tracking.discard(run_id)
+        raise
+    return run_id
+
+
+def _record(tracking: Tracking, run_id: str, result: Result, path: Path) -> None:
     tracking.params(run_id, dict(flat(result.recipe.model_dump(mode="json"))))
     for file in (path, *([path.with_name(result.samples)] if result.samples else [])):
         if file.exists():
@@ -30,7 +45,6 @@ def track(tracking: Tracking, result: Result, path: Path) -> str:
     more = {"not_trusted": ", ".join(failed)[:_LONGEST], "partial": result.partial or ""}
     state = "CANCELLED" if result.partial else "COMPLETED"
     tracking.close(run_id, state, metrics, {key: text for key, text in more.items() if text})
-    return run_id
 
 
 def metric(figure: Figure) -> str:
