@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import queue
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +49,20 @@ def void(_: Any) -> None:
 
 
 def work(asked: dict[str, Any], number: int, barrier: Any, told: Any) -> None:
+    """All operations of one process; one that fails ends those of the others, who wait for it."""
+    try:
+        for found in operations(asked, number, barrier):
+            told.put(found)
+    except threading.BrokenBarrierError:
+        raise SystemExit("another process has failed") from None
+    except BaseException:
+        barrier.abort()
+        raise
+
+
+def operations(
+    asked: dict[str, Any], number: int, barrier: Any
+) -> Iterator[tuple[str, float, float, list[float]]]:
     shared = asked["shared"]
     folder = Path(asked["folder"]) / ("all" if shared else f"own{number}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +77,7 @@ def work(asked: dict[str, Any], number: int, barrier: Any, told: Any) -> None:
             before = time.monotonic()
             todo[name](index)
             times.append(time.monotonic() - before)
-        told.put((name, begun, time.monotonic(), times))
+        yield name, begun, time.monotonic(), times
 
 
 def gathered(asked: dict[str, Any]) -> Iterator[tuple[str, float, float, list[float]]]:
@@ -73,12 +89,18 @@ def gathered(asked: dict[str, Any]) -> Iterator[tuple[str, float, float, list[fl
     ]
     for one in all_:
         one.start()
-    for _ in range(len(OPERATIONS) * len(all_)):
-        yield told.get(timeout=3600)
+    left = len(OPERATIONS) * len(all_)
+    while left:
+        try:
+            yield told.get(timeout=0.2)
+            left -= 1
+        except queue.Empty:
+            failed = [one.exitcode for one in all_ if one.exitcode]
+            if failed:
+                barrier.abort()  # one that was killed could not do so itself
+                raise SystemExit(f"a process ended with {failed[0]}") from None
     for one in all_:
         one.join()
-        if one.exitcode:
-            raise SystemExit(f"a process ended with {one.exitcode}")
 
 
 def main() -> int:

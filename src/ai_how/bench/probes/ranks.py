@@ -24,15 +24,20 @@ def backend_of(asked: dict[str, Any]) -> str:
     """NCCL where every process of this machine has a GPU of its own."""
     if asked["backend"] != "auto":
         return asked["backend"]
-    local = int(os.environ.get("SLURM_NTASKS_PER_NODE", asked["processes"]))
+    local = int(os.environ.get("SLURM_NTASKS_PER_NODE", 1)) if asked["by_srun"] else asked["processes"]
     return "nccl" if torch.cuda.is_available() and torch.cuda.device_count() >= local else "gloo"
+
+
+def local_rank(rank: int, asked: dict[str, Any]) -> int:
+    """Which process of its machine this is. A batch script's own variables say nothing of those that it starts."""
+    return int(os.environ.get("SLURM_LOCALID", rank)) if asked["by_srun"] else rank
 
 
 def one(rank: int, asked: dict[str, Any], answer: str, work: Work) -> None:
     backend, count = backend_of(asked), asked["processes"]
     device = torch.device("cpu")
     if backend == "nccl":
-        device = torch.device("cuda", int(os.environ.get("SLURM_LOCALID", rank)))
+        device = torch.device("cuda", local_rank(rank, asked))
         torch.cuda.set_device(device)
     torch.set_num_threads(1)
     dist.init_process_group(
