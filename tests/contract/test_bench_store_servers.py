@@ -18,6 +18,7 @@ import pytest
 from ai_how.bench.control import Bench
 from ai_how.bench.interfaces import Place
 from ai_how.bench.model import RunRecord
+from ai_how.bench.targets.driven import PROBES
 from ai_how.bench.targets.emulated import free_ports
 from ai_how.bench.targets.web import knocked
 from ai_how.bench.work import Address
@@ -78,6 +79,34 @@ def test_a_server_of_milvus_finds_everything_and_is_left_as_it_was(milvus: str, 
         assert "milvus" in run.notes["version"] and "stored" not in run.values
 
 
+PLAN = """\
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import numpy, servers
+asked = {"index": "hnsw", "dimension": 4, "server": "", "links": 8, "breadth": 16}
+store, rows = servers.Pgvector(asked), numpy.random.default_rng(1).normal(size=(100, 4)).astype("f4")
+store.add(0, rows, numpy.zeros(100, int))
+store.build()
+found = store.search(rows[0], 5, 16, None)
+query = f"EXPLAIN SELECT id FROM {store._TABLE} ORDER BY v <-> %s::vector LIMIT 5"
+plan = store._own().execute(query, [json.dumps(rows[0].tolist())]).fetchall()
+store.close()
+print(found[0], plan)
+"""
+
+
+def test_an_index_of_pgvector_is_used_however_few_rows_there_are(tmp_path: Path) -> None:
+    """Left to itself PostgreSQL looks at every row of a few hundred: exact search under the name of an index."""
+    python = str(
+        Environments(LocalGate(), Folders.of_user(os.environ)).ensure("retrieval") / "bin" / "python"
+    )
+    asked, script = tmp_path / "asked.json", tmp_path / "plan.py"
+    script.write_text(PLAN)
+    asked.write_text(json.dumps({"commands": [[python, str(script), str(PROBES)]], "settings": {}}))
+    said = LocalGate().run(Command((python, str(PROBES / "with_postgres.py"), str(asked)))).stdout
+    assert said.startswith("0 ") and "Index Scan using ai_how_bench_vectors_v_idx" in said, said
+
+
 class Qdrant(BaseHTTPRequestHandler):
     """Answers as documented: keeps what is put there, and searches by distance."""
 
@@ -86,6 +115,7 @@ class Qdrant(BaseHTTPRequestHandler):
     asked: list[str] = []
     there = False
     green = 0
+    indexed = 300
 
     def _answer(self) -> None:
         kind = type(self)
@@ -111,13 +141,21 @@ class Qdrant(BaseHTTPRequestHandler):
             return "done" if before else "absent"
         if self.command == "PUT" and not path:
             assert body["vectors"] == {"size": 8, "distance": "Euclid"}
+            # By its defaults it would build no index of so few vectors, and use none.
+            if len(body) > 1:
+                assert body["optimizers_config"] == {"indexing_threshold": 1}
+                assert body["hnsw_config"]["full_scan_threshold"] == 10
             kind.there = True
             return "done"
         if not kind.there:
             return "refused"
         if self.command == "GET":
             kind.green += 1
-            return "ready" if kind.green > 1 else "busy"
+            if kind.green <= 1:
+                return "busy"
+            answer: dict[str, Any] = copy.deepcopy(DOCUMENTED["ready"])
+            answer["result"]["indexed_vectors_count"] = kind.indexed
+            return answer
         if path == "/points":
             for one in body["points"]:
                 kind.points[one["id"]] = np.asarray(one["vector"]), one["payload"]["label"]
@@ -156,6 +194,16 @@ def test_qdrant_is_asked_as_documented(index: str, qdrant: str, tmp_path: Path) 
     assert [point["recall"] for point in run.notes["curve"]] == [1.0, 1.0]
     assert run.notes["version"] == "1.16.0"
     assert set(Qdrant.asked) == {"key"} and Qdrant.green == 2 and not Qdrant.there
+
+
+def test_what_qdrant_searches_without_its_index_is_none_of_its_index(
+    qdrant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is green before it begins to index, and for good where it never does. Nothing of ours stays there."""
+    monkeypatch.setattr(Qdrant, "indexed", 0)
+    with pytest.raises(CommandFailed) as caught:
+        measured("qdrant", "hnsw", qdrant, tmp_path)
+    assert "0 of 300 vectors in its index" in (caught.value.detail or "") and not Qdrant.there
 
 
 def test_what_qdrant_refuses_is_told_in_its_own_words(

@@ -61,3 +61,14 @@ def test_an_answer_that_is_none_is_refused(change: dict[str, Any]) -> None:
 def test_an_answer_to_too_few_queries_is_refused() -> None:
     with pytest.raises(CouldNotTell, match="not what it should be"):
         judged(answer([0.001] * 50, [[1]] * 3))
+
+
+def test_a_client_at_its_end_is_read_as_no_server() -> None:
+    """What is a library works in the client's own process, and may use all of it."""
+    facts = answer([0.001] * 200)
+    facts["points"][0]["taken"]["cpu_seconds"] = 0.95 * 199
+    assert not judged(facts).doubts
+    asked = ASKED.model_copy(update={"store": "pgvector"})
+    found = retrieval.judged(facts, asked, RECIPE, DATA, TRUTHS, {})
+    assert set(found.doubts) == {"latency.ef=8", "throughput.ef=8"}
+    assert "the client used 95% of a core" in found.doubts["latency.ef=8"]

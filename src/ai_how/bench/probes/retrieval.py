@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,29 @@ def main() -> int:
     folder = Path(asked["folder"])
     data = np.load(folder / "data.npz")
     vectors, labels, queries, wanted = (data[name] for name in ("vectors", "labels", "queries", "wanted"))
+    signal.signal(signal.SIGTERM, ended)
     store = STORES[asked["store"]](asked)
+    try:
+        answer = measured(store, asked, vectors, labels, queries, wanted)
+    finally:
+        store.close()  # nothing of ours stays in a server, whatever happened
+    Path(sys.argv[2]).write_text(json.dumps(answer))
+    return 0
+
+
+def ended(number: int, frame: object) -> None:
+    """Told to end, as a job that is cancelled."""
+    raise SystemExit(128 + number)
+
+
+def measured(
+    store: Any,
+    asked: dict[str, Any],
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    queries: np.ndarray,
+    wanted: np.ndarray,
+) -> dict[str, Any]:
     before = resident()  # behind the import of the store: its code is not what its vectors take
     answer = {"store": asked["store"], "version": store.version, **ingest(store, asked, vectors, labels)}
     answer["resident_bytes"] = resident() - before
@@ -45,9 +68,7 @@ def main() -> int:
         for setting in (asked["settings"] or [None])
         for filtered in ([False, True] if asked["filtered"] else [False])
     ]
-    store.close()
-    Path(sys.argv[2]).write_text(json.dumps(answer))
-    return 0
+    return answer
 
 
 def ingest(store: Any, asked: dict[str, Any], vectors: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

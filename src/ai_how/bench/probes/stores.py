@@ -22,7 +22,8 @@ class Faiss:
         import faiss
 
         faiss.omp_set_num_threads(1)  # the load has threads of its own: one search is one thread's
-        self._faiss, self._kind, self._ids = faiss, asked["index"], {}
+        self._faiss, self._kind, self._filtered = faiss, asked["index"], asked["filtered"]
+        self._labels: list[np.ndarray] = []
         self.version = faiss.__version__
         size = asked["dimension"]
         if self._kind == "flat":
@@ -39,13 +40,15 @@ class Faiss:
 
     def add(self, first: int, vectors: np.ndarray, labels: np.ndarray) -> None:
         self._index.add(vectors)
-        for label in np.unique(labels):
-            ids = first + np.flatnonzero(labels == label)
-            self._ids[int(label)] = np.concatenate([self._ids.get(int(label), np.empty(0, np.int64)), ids])
+        self._labels.append(labels)
 
     def build(self) -> None:
-        faiss = self._faiss
-        self._selectors = {label: faiss.IDSelectorBatch(ids) for label, ids in self._ids.items()}
+        """FAISS knows no labels: who filters keeps them himself."""
+        labels = np.concatenate(self._labels) if self._filtered else np.empty(0, np.int64)
+        self._selectors = {
+            int(label): self._faiss.IDSelectorBatch(np.flatnonzero(labels == label))
+            for label in np.unique(labels)
+        }
 
     def search(self, vector: np.ndarray, k: int, setting: int | None, label: int | None) -> list[int]:
         faiss, selector = self._faiss, None

@@ -26,6 +26,7 @@ from ai_how.bench.targets.fio import working_folder
 from ai_how.bench.targets.job import Ran, runner
 from ai_how.bench.targets.postgresql import ENVIRONMENT, beside
 from ai_how.bench.targets.vectors import Dataset, Truth
+from ai_how.bench.verdict import BUSY
 from ai_how.errors import CouldNotTell, NotFound, UsageError
 from ai_how.run import Command
 from ai_how.spec.bench import BenchRecipe
@@ -33,6 +34,8 @@ from ai_how.spec.bench_workloads import Retrieval as Asked
 
 #: Stores that are somebody's server; pgvector and Milvus are one only when the recipe names it.
 SERVERS = ("qdrant",)
+#: Stores that are in the client's own process.
+LIBRARIES = ("faiss", "chroma", "lancedb")
 #: What a server's key comes by; handed on to the job, and in no result.
 _KEYS = {"qdrant": "QDRANT_API_KEY", "milvus": "MILVUS_TOKEN"}
 #: The setting of pgvector's own server: an index of some size is built in memory.
@@ -182,7 +185,7 @@ def _judged(
         filtered = bool(point["filtered"])
         name = name_of(point["setting"], filtered, asked)
         found = vectors.recall(data, truths[filtered], table(point["found"], asked.k, len(data.queries)))
-        of_point, why = _of_point(point["taken"])
+        of_point, why = _of_point(point["taken"], asked)
         histograms[f"latency{name}"], rate = of_point, _rate(point["taken"])
         errors.update(kind for kind in point["taken"]["error"] if kind)
         sent += len(point["taken"]["due"])
@@ -227,7 +230,7 @@ def _of_ingest(facts: Mapping[str, Any], asked: Asked) -> Iterator[tuple[str, Va
     yield "ready", Value(value=facts["ingest_seconds"] + facts["build_seconds"], unit="s", better="lower")
     if facts["stored_bytes"] is not None:
         yield "stored", Value(value=facts["stored_bytes"] / 2**20, unit="MiB", better="lower")
-    if asked.store in ("faiss", "chroma", "lancedb"):
+    if asked.store in LIBRARIES:
         yield "resident", Value(value=facts["resident_bytes"] / 2**20, unit="MiB", better="lower")
 
 
@@ -241,7 +244,7 @@ def table(rows: Sequence[Sequence[int]], k: int, queries: int) -> vectors.Ids:
     return found
 
 
-def _of_point(taken: Mapping[str, Sequence[Any]]) -> tuple[Histogram, str]:
+def _of_point(taken: Mapping[str, Any], asked: Asked) -> tuple[Histogram, str]:
     """Latencies from when each query was due, warm-up cut; and why they are no steady ones, if they are not."""
     times = [
         done - due
@@ -249,7 +252,16 @@ def _of_point(taken: Mapping[str, Sequence[Any]]) -> tuple[Histogram, str]:
         if not error
     ]
     steady = judge(times)
-    return seconds_histogram(times[steady.cut :]), "" if steady.ok else f"no steady state: {steady.why}"
+    why = _of_client(taken, asked) if steady.ok else f"no steady state: {steady.why}"
+    return seconds_histogram(times[steady.cut :]), why
+
+
+def _of_client(taken: Mapping[str, Any], asked: Asked) -> str:
+    """What there is against the client of a store that is no library: Python runs one of its threads at a time."""
+    used = taken.get("cpu_seconds", 0.0) / max(max(taken["done"], default=0.0), 1e-9)
+    if asked.store in LIBRARIES or used <= BUSY:
+        return ""
+    return f"the client used {used:.0%} of a core, and has no more; {BUSY:.0%} is the most"
 
 
 def _rate(taken: Mapping[str, Sequence[Any]]) -> float:
