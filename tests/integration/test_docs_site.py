@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from ai_how.cli import COMMANDS
 from ai_how.run import Command, LocalGate
 
@@ -14,13 +16,18 @@ ROOT = Path(__file__).parents[2]
 FETCHED = re.compile(r"""<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=["'](https?:)?//[^"']+["'][^>]*>""")
 
 
-def test_it_builds_and_stays_at_home(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
     mkdocs = str(Path(sys.prefix) / "bin" / "mkdocs")
-    argv = (mkdocs, "build", "--quiet", "--strict", "--site-dir", str(tmp_path))
-    done = LocalGate().run(Command(argv, cwd=ROOT))
-    assert "WARNING" not in done.stderr
-    pages = sorted(tmp_path.rglob("*.html"))
-    assert tmp_path / "index.html" in pages
+    argv = (mkdocs, "build", "--quiet", "--strict", "--site-dir", str(folder))
+    assert "WARNING" not in LocalGate().run(Command(argv, cwd=ROOT)).stderr
+    return folder
+
+
+def test_it_builds_and_stays_at_home(built: Path) -> None:
+    pages = sorted(built.rglob("*.html"))
+    assert built / "index.html" in pages
     for page in pages:
         fetched = [
             match.group(0)
@@ -28,14 +35,12 @@ def test_it_builds_and_stays_at_home(tmp_path: Path) -> None:
             if "canonical" not in match.group(0)
         ]
         assert not fetched, page.name
-    for style in tmp_path.rglob("*.css"):
+    for style in built.rglob("*.css"):
         assert not re.search(r"url\(['\"]?https?:|@import\s+['\"]https?:", style.read_text()), style.name
 
 
-def test_every_command_has_its_page_section(tmp_path: Path) -> None:
-    mkdocs = str(Path(sys.prefix) / "bin" / "mkdocs")
-    LocalGate().run(Command((mkdocs, "build", "--quiet", "--site-dir", str(tmp_path)), cwd=ROOT))
-    page = (tmp_path / "reference" / "commands.html").read_text()
+def test_every_command_has_its_page_section(built: Path) -> None:
+    page = (built / "reference" / "commands.html").read_text()
     for group in COMMANDS.values():
         for name in group:
             assert f'id="ai-how-{name}"' in page
