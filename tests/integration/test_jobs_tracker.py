@@ -95,7 +95,8 @@ def test_a_job_that_ends_while_mlflow_is_dead(site: LiveSite, tracking: Tracking
         site.wait_for_job(job["job_id"], "COMPLETED")
         os.kill(site.daemons()["mlflow"], signal.SIGKILL)
     until(
-        lambda: "NewConnectionError" in log.read_text(), "the tracker has met an MLflow that does not answer"
+        lambda: "MLflow does not answer" in log.read_text(),
+        "the tracker has met an MLflow that does not answer",
     )
     site.run("up")  # waits until MLflow is healthy again
     closed(tracking, job)
