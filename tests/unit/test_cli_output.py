@@ -237,3 +237,15 @@ def test_the_doctors_tables_end_in_no_blanks_where_no_terminal_is(capsys: pytest
     main(["doctor", "--inventory", str(INVENTORIES / "laptop.yaml")])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 5 and not [line for line in lines if line.endswith(" ")]
+
+
+def test_whoever_leaves_a_job_is_told_that_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ai_how.site.work.wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submitting._ended(None, argparse.Namespace(job_id=31))  # type: ignore[arg-type]
+    assert "job 31 goes on" in (said := capsys.readouterr().err) and "ai-how jobs cancel 31" in said

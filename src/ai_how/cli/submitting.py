@@ -11,6 +11,8 @@ from ai_how.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
     from ai_how.jobs.control import RecipeFile
+    from ai_how.jobs.model import JobRecord
+    from ai_how.site import Site
     from ai_how.slurm.model import Job
 
 
@@ -60,7 +62,7 @@ def run_recipe(args: argparse.Namespace, kind: str) -> int:
         return 0
     run = f"; its run is {site.tracking_uri}/#/runs/{record.run_id}" if record.run_id else ""
     err.print(f"job {record.job_id} is submitted{run}")
-    record = work.wait(site, record, _say)
+    record = _ended(site, record)
     folder = work.jobs_of(site).record(record.job_id)
     result = json.loads(folder[0].result.read_text()) if folder and folder[0].result.exists() else {}
     facts = {
@@ -73,6 +75,20 @@ def run_recipe(args: argparse.Namespace, kind: str) -> int:
     }
     _told(args, facts)
     return 0
+
+
+def _ended(site: Site, record: JobRecord) -> JobRecord:
+    """The record when the job has ended. Whoever leaves before is told that the job stays."""
+    from ai_how.site import work
+
+    try:
+        return work.wait(site, record, _say)
+    except KeyboardInterrupt:
+        job = record.job_id
+        err.print(
+            f"job {job} goes on; `ai-how jobs logs {job} -f` follows it, `ai-how jobs cancel {job}` ends it"
+        )
+        raise
 
 
 def _say(job: Job) -> None:
