@@ -191,7 +191,7 @@ def test_the_card_of_one_model(site: Site) -> None:
     assert site.ask("GET", "/v1/models/org%2Fmodel:1").json()["id"] == "org/model:1"
     assert error(site.ask("GET", "/v1/models/tinny")) == (404, "model_not_found", "gateway")
     assert error(site.ask("GET", "/v1/models/..%2F..%2Fetc")) == (400, "invalid_request", "gateway")
-    assert error(site.ask("DELETE", "/v1/models/tiny")) == (404, "unknown_url", "gateway")
+    assert error(site.ask("DELETE", "/v1/models/tiny")) == (405, "method_not_allowed", "gateway")
 
 
 def test_the_request_reaches_the_engine_byte_by_byte(site: Site) -> None:
@@ -282,6 +282,22 @@ def test_an_engine_that_refuses_the_gateway_is_not_the_clients_fault(tmp_path: P
 def test_what_is_not_there(site: Site) -> None:
     assert error(site.ask("GET", "/v1/nothing")) == (404, "unknown_url", "gateway")
     assert error(site.ask("GET", "/v1/chat/completions")) == (405, "method_not_allowed", "gateway")
+
+
+def test_another_method_is_told_which_there_are_and_head_is_answered_as_get(site: Site) -> None:
+    for method, path, allow in (
+        ("GET", "/v1/chat/completions", "POST"),
+        ("OPTIONS", "/api/chat", "POST"),
+        ("DELETE", "/v1/models/tiny", "GET, HEAD"),
+        ("POST", "/api/tags", "GET, HEAD"),
+    ):
+        answer = site.ask(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+    publish(site.endpoints, "a")
+    for path in ("/v1/models", "/v1/models/tiny", "/api/version", "/api/tags"):
+        whole, head = site.ask("GET", path), site.ask("HEAD", path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == whole.headers["content-length"]
 
 
 def test_a_body_over_the_limit(site: Site) -> None:

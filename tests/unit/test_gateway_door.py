@@ -16,6 +16,8 @@ from test_gateway_app import FixedClock, Scripted, good, publish
 
 from ai_how.security import create_token, write_private
 from ai_how.serving.gateway.app import create_app
+from ai_how.serving.gateway.door import Door
+from ai_how.serving.gateway.exchange import Exchange
 from ai_how.serving.gateway.head import path_of
 from ai_how.serving.gateway.model import GatewayConfig
 from ai_how.wire.routes import ModelRoute, ReplicaRoute, Routes
@@ -364,6 +366,31 @@ def test_an_old_client_gets_a_stream_without_chunks(front: Front) -> None:
 
     head, _, body = asyncio.run(scene()).partition(b"\r\n\r\n")
     assert b"chunked" not in head and json.loads(body) == {"choices": [], "from": 4007}
+
+
+@pytest.mark.parametrize(("version", "expects"), [(b"1.1", True), (b"1.0", False)])
+def test_who_speaks_the_old_version_is_not_asked_to_go_on(version: bytes, expects: bool) -> None:
+    """HTTP/1.0 knows one answer to a request: a first one of another status would be taken for it."""
+
+    async def scene() -> list[bool]:
+        seen: list[bool] = []
+
+        async def serve(exchange: Exchange) -> None:
+            seen.append(exchange.expects)
+            await exchange.answer(200, b"")
+
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Door(serve, 5).protocol, "127.0.0.1", 0)
+        async with server, asyncio.timeout(60):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(
+                b"POST / HTTP/%b\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n" % version
+            )
+            await read_answer(reader)
+            writer.close()
+        return seen
+
+    assert asyncio.run(scene()) == [expects]
 
 
 def test_head_has_no_body(front: Front) -> None:

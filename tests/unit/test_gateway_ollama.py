@@ -45,6 +45,16 @@ def said(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
+@pytest.mark.parametrize("kept", [0, 0.0, "0", "0s", "0m"])
+@pytest.mark.parametrize("path", ["chat", "generate"])
+def test_who_asks_to_unload_a_model_wakes_nobody(path: str, kept: float | str) -> None:
+    asked = ask(path, keep_alive=kept)
+    assert json.loads(asked.at_once or b"")["done_reason"] == "unload" and not asked.wakes
+    for other in (None, 5, -1, "5m", "-1"):
+        asked = ask(path, keep_alive=other)
+        assert json.loads(asked.at_once or b"")["done_reason"] == "load" and asked.wakes
+
+
 def test_a_chat_streams_unless_told_not_to() -> None:
     assert chat(said("hi")) == {
         "model": "tiny",

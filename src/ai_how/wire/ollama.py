@@ -26,6 +26,13 @@ class OllamaAsking(OllamaRequest):
     format: str | dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     think: bool | str | None = None
+    keep_alive: float | str | None = None
+
+    @property
+    def unloads(self) -> bool:
+        """Whether the model is to be kept not a moment: 0, in whatever unit."""
+        kept = self.keep_alive
+        return kept == 0 if isinstance(kept, (int, float)) else kept is not None and kept.strip("smh") == "0"
 
     @property
     def streams(self) -> bool:

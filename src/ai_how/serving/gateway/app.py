@@ -106,23 +106,25 @@ class Gateway:
     async def _route(self, exchange: Exchange) -> None:
         if exchange.fault:
             raise exchange.fault
-        method = _ROUTES.get(exchange.path)
-        if exchange.path == "/healthz" and exchange.method in ("GET", "HEAD"):
+        method = "GET" if exchange.path.startswith(_CARD) else _ROUTES.get(exchange.path)
+        # Where GET is answered, so is HEAD; the exchange leaves the body out.
+        asked = "GET" if exchange.method == "HEAD" else exchange.method
+        if exchange.path == "/healthz" and asked == "GET":
             await exchange.answer(200, b'{"status":"ok"}')
             return
         entry = self._authenticate(exchange)
-        if exchange.path.startswith(_CARD) and exchange.method == "GET":
-            card = self._desk.card(exchange, exchange.path.removeprefix(_CARD), entry)
-            await exchange.answer(200, card.model_dump_json().encode())
-            return
         if method is None:
             known = ", ".join(f"{verb} {path}" for path, verb in _ROUTES.items())
             raise Refusal(
                 404, f"There is nothing here. Known: {known}.", "invalid_request_error", "unknown_url"
             )
-        if exchange.method != method:
-            raise Refusal(405, f"Use {method}.", "invalid_request_error", "method_not_allowed")
-        if exchange.path == _METRICS:
+        if asked != method:
+            allow = "GET, HEAD" if method == "GET" else method
+            raise Refusal(405, f"Use {method}.", "invalid_request_error", "method_not_allowed", allow=allow)
+        if exchange.path.startswith(_CARD):
+            card = self._desk.card(exchange, exchange.path.removeprefix(_CARD), entry)
+            await exchange.answer(200, card.model_dump_json().encode())
+        elif exchange.path == _METRICS:
             page = self.metrics.page(self._desk.gauges(), entry.opens)
             await exchange.answer(200, page, CONTENT_TYPE)
         elif listed := _LISTS.get(exchange.path):

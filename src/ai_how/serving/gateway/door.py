@@ -224,7 +224,8 @@ class Client(asyncio.Protocol):
         version = self._parser.get_http_version()
         exchange.modern = version == "1.1"
         found = said(version, self._url, self._headers)
-        exchange.length, exchange.expects = found.length, found.expects
+        # HTTP/1.0 knows no answer before the answer.
+        exchange.length, exchange.expects = found.length, found.expects and exchange.modern
         exchange.fault = found.fault or exchange.fault
         if self._parser.should_upgrade():
             self._raw = found.length or 0

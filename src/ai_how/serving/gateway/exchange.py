@@ -226,6 +226,8 @@ class Exchange:
         extra: list[Header] = []
         if refusal.retry_after is not None:
             extra.append((b"retry-after", str(refusal.retry_after).encode()))
+        if refusal.allow is not None:
+            extra.append((b"allow", refusal.allow.encode()))
         if refusal.status == 401:
             extra.append((b"www-authenticate", b"Bearer"))
         await self.answer(refusal.status, refusal.body(self.api), "application/json", *extra)

@@ -87,7 +87,8 @@ class Replica:
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """An answer that is an error, on its way to the client. ``retry_after`` is in seconds."""
+    """An answer that is an error, on its way to the client. ``retry_after`` is in seconds; ``allow`` are the methods
+    that the path takes, where it does not take the client's."""
 
     status: int
     message: str
@@ -96,6 +97,7 @@ class Refusal(Exception):
     source: FaultSource = "gateway"
     param: str | None = None
     retry_after: int | None = None
+    allow: str | None = None
 
     def body(self, api: Api = "openai") -> bytes:
         """The envelope of the API that the client speaks."""

@@ -43,9 +43,12 @@ class _Answer(ABC):
     def _say(self, text: str, thinking: str, calls: list[Facts]) -> Facts:
         """The part of an answer that holds what the model said."""
 
-    def loaded(self) -> bytes:
-        """The answer to a request that asks for nothing: the model is loaded, as every served model is."""
-        return self._line(self._say("", "", []), done=True, done_reason="load")
+    def loaded(self, *, unloads: bool = False) -> bytes:
+        """The answer to a request that asks for nothing: the model is loaded, as every served model is.
+
+        To one that ``unloads`` it, as well: that it is kept nevertheless is its owner's affair.
+        """
+        return self._line(self._say("", "", []), done=True, done_reason="unload" if unloads else "load")
 
     def whole(self, body: bytes) -> bytes:
         answer = _object(body)

@@ -65,7 +65,7 @@ def _chat(body: bytes, served: Container[str], clock: Clock) -> Asked:
     request = parse(body, OllamaChat)
     model, answering = _name(request, served), Chat(request.model, clock)
     if not request.messages:
-        return Asked(model, CHAT, b"", answering, stream=request.streams, at_once=answering.loaded())
+        return _loading(model, request, answering)
     asked: dict[str, Any] = {"model": model, "messages": _messages(request.messages)}
     if request.tools:
         asked["tools"] = request.tools
@@ -86,7 +86,7 @@ def _generate(body: bytes, served: Container[str], clock: Clock) -> Asked:
                 param=field,
             )
     if not request.prompt:
-        return Asked(model, CHAT, b"", answering, stream=request.streams, at_once=answering.loaded())
+        return _loading(model, request, answering)
     if request.raw:
         asked = {"model": model, "prompt": request.prompt, **_settings(request)}
         return _asking(model, COMPLETIONS, asked, answering)
@@ -95,6 +95,12 @@ def _generate(body: bytes, served: Container[str], clock: Clock) -> Asked:
         said.insert(0, OllamaMessage(role="system", content=request.system))
     asked = {"model": model, "messages": _messages(said), **_settings(request)}
     return _asking(model, CHAT, asked, answering)
+
+
+def _loading(model: str, request: OllamaAsking, answering: Chat | Generate) -> Asked:
+    """A request without a prompt: it wakes the model, unless it is to unload it."""
+    said = answering.loaded(unloads=request.unloads)
+    return Asked(model, CHAT, b"", answering, stream=request.streams, at_once=said, wakes=not request.unloads)
 
 
 def _asking(model: str, path: str, asked: Mapping[str, Any], answering: Chat | Generate) -> Asked:
