@@ -213,3 +213,31 @@ def test_two_at_once_are_headed_by_what_is_no_chance(result: Result) -> None:
 
     assert "At once, first, latency, p50 is 1.50 times what it is alone" in headed(1.4)
     assert "Neither does anything to the other" in headed(0.9)
+
+
+def test_a_load_that_no_trusted_figure_stands_behind_heads_nothing(result: Result) -> None:
+    found = Saturation(key="load.rate", met=20.0, missed=40.0, share=(1.0,))
+    rates = [
+        one.model_copy(
+            update={"name": "throughput", "point": {"load.rate": 20.0}, "side": "", "ok": ok, "reasons": ()}
+        )
+        for one, ok in zip(result.figures[:1], [True], strict=True)
+    ]
+    plain = result.recipe.model_copy(update={"against": {}, "sweep": {}})
+    made = result.model_copy(update={"recipe": plain, "saturation": (found,), "figures": tuple(rates)})
+    assert "Keeps its objective up to <em>20 requests a second" in html([made])
+    doubted = tuple(one.model_copy(update={"ok": False, "reasons": ("late",)}) for one in rates)
+    page = html([made.model_copy(update={"figures": doubted})])
+    assert "Keeps its objective" not in page
+    assert 'up to <s class="struck">20</s> requests a second, and that cannot be trusted' in page
+
+
+def test_a_machine_that_changed_after_many_runs_is_told_all_the_same(result: Result) -> None:
+    (run,) = [one for one in result.runs if one.purpose == "run"][:1]
+    times = [10.0] * 44 + [20.0]
+    runs = tuple(
+        run.model_copy(update={"number": at + 1, "yardstick_ms": time}) for at, time in enumerate(times)
+    )
+    page = html([result.model_copy(update={"runs": runs})])
+    assert "the machine changed: a fixed piece of work took 10.0 ms" in page
+    assert "The first 40 of 45 runs." in page

@@ -326,3 +326,11 @@ def test_each_check_strikes_a_figure_through_and_keeps_it_out_of_everything(
     ok = next(line for line in openmetrics(planted).splitlines() if "_ok{" in line and f'"{name}"' in line)
     assert ok.split()[-2] == "0"
     assert 'class="struck"' in html([planted])
+
+
+def test_small_numbers_are_told_by_digits_that_mean_something() -> None:
+    from ai_how.cli.bench_show import _number
+
+    assert [_number(one) for one in (0.0, 0.00042, 0.0523, 0.5, 9.9999, 8725.2)] == [
+        "0.000", "0.00042", "0.0523", "0.500", "10.000", "8,725",
+    ]  # fmt: skip

@@ -129,7 +129,9 @@ def _row(figure: Figure) -> Iterable[str]:
 
 
 def _number(value: float) -> str:
-    """Four digits that mean something."""
+    """Four digits that mean something, of small ones three."""
+    if 0 < abs(value) < 0.1:
+        return f"{value:.3g}"
     return f"{value:,.{0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 10 else 3}f}"
 
 

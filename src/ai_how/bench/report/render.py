@@ -127,11 +127,9 @@ def headline(result: Result) -> Iterator[Markup | str]:
         speed = f"{number(pair[1])} queries a second"
         yield from ("Finds ", reading(pair[0], "share"), " of the true neighbours at ", element("em", speed))
         return
-    for found in result.saturation:
-        if found.met is not None and found.share:
-            what = "requests a second" if found.key == "load.rate" else "clients"
-            yield from ("Keeps its objective up to ", element("em", f"{number(found.met)} {what}"))
-            return
+    if (bears := searched_load(result)) is not None:
+        yield from bears
+        return
     _, point = best(result, "b" if result.recipe.against else "")
     known = {one.name: one for one in result.figures if dict(one.point) == dict(point) or not point}
     trusted = {name: one for name, one in known.items() if one.ok}
@@ -146,6 +144,18 @@ def headline(result: Result) -> Iterator[Markup | str]:
         yield f"Nothing {'of the second side' if result.recipe.against else 'here'} can be trusted, and why"
     else:
         yield "No request was answered as it should be" if result.runs else "No run came to its end"
+
+
+def searched_load(result: Result) -> tuple[Markup | str, ...] | None:
+    """What a search came to, struck through where no trusted figure stands behind it; None where it confirmed none."""
+    found = next((one for one in result.saturation if one.met is not None and one.share), None)
+    if found is None or found.met is None:
+        return None
+    what = "requests a second" if found.key == "load.rate" else "clients"
+    if all(one.ok for one in answers(result)[:1]):
+        return "Keeps its objective up to ", element("em", f"{number(found.met)} {what}")
+    struck = element("s", number(found.met), class_="struck")
+    return "Seemed to keep its objective up to ", struck, f" {what}, and that cannot be trusted"
 
 
 def sides_headline(result: Result) -> tuple[Markup | str, ...] | None:

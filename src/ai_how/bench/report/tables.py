@@ -46,9 +46,10 @@ def _figure_table(figures: Sequence[Figure]) -> Markup:
 
 def verdicts(result: Result) -> Iterator[Markup]:
     """What was checked in each run: each check a column, each run a row."""
-    runs = [run for run in result.runs if run.purpose == "run"][:_MOST_RUNS]
-    if not runs:
+    every = [run for run in result.runs if run.purpose == "run"]
+    if not every:
         return
+    runs = every[:_MOST_RUNS]
     made: list[tuple[str, tuple[Check, ...]]] = []
     for run in runs:
         side = override(result.recipe, result.recipe.against if run.side == "b" else {})
@@ -69,10 +70,12 @@ def verdicts(result: Result) -> Iterator[Markup]:
             else:
                 cells.append(element("span", check.told, class_="wrong" if check.reason else None))
         rows.append((label, *cells))
-    changed = drift(runs)
+    changed = drift(every)
     lead = "What every figure of a run stands or falls by. " + (
         changed[0] + "." if changed else "The machine itself was the same before every run."
     )
+    if len(every) > len(runs):
+        lead += f" The first {len(runs)} of {len(every)} runs."
     yield section("The verdict", lead, element("div", table(("Run", *names), rows), class_="verdicts"))
 
 
