@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
+from test_gateway_app import FixedClock
+
 from ai_how.run import SystemClock
 from ai_how.site.apply import Actions
 from ai_how.site.model import Silent
@@ -42,3 +44,18 @@ def test_jobs_that_begin_while_others_are_put_back_are_put_back_too() -> None:
     Actions(cast(Any, None), (), cast(Any, slurm), Silent(), SystemClock()).park_jobs()
     assert slurm.put_back == [1, 2, 3]
     assert {job.state for job in slurm.jobs()} == {"PENDING"}
+
+
+class Stuck(OneNode):
+    """A Slurm with a node that is gone: its job does not end."""
+
+    def requeue(self, job_id: int) -> bool:
+        return True
+
+
+def test_a_job_that_does_not_end_keeps_no_site_up() -> None:
+    told: list[str] = []
+    reporter = Silent()
+    reporter.note = told.append  # type: ignore[method-assign]
+    Actions(cast(Any, None), (), cast(Any, Stuck("first")), reporter, cast(Any, FixedClock())).park_jobs()
+    assert told[-1].endswith("they are ended with the site")

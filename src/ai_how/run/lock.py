@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from ai_how.errors import LockHeld
+from ai_how.errors import AiHowError, LockHeld
 
 
 class FileLock:
@@ -22,19 +22,34 @@ class FileLock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> FileLock:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = file.read()
+        file = self._locked()
+        while not _is_at(file, self._path):
+            # Its holder has removed it, and was gone before it was ours: whoever comes next would lock another one.
             file.close()
-            raise _held(self._path, holder) from error
+            file = self._locked()
         file.truncate()
         json.dump({"pid": os.getpid(), "purpose": self._purpose, "since": time.time()}, file)
         file.flush()
         self._file = file
         return self
+
+    def _locked(self) -> IO[str]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            with file:
+                raise _held(self._path, file.read()) from error
+        except OSError as error:
+            file.close()
+            raise AiHowError(
+                f"the lock cannot be taken: {error.strerror or error}",
+                where=str(self._path),
+                cause="the file system has no locks, as a network folder may have none",
+                todo="Choose a folder on a disk of this machine (--root, AI_HOW_HOME).",
+            ) from error
+        return file
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -44,6 +59,14 @@ class FileLock:
             self._file.truncate()
             self._file.close()
             self._file = None
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether the open file is the one that is found by its path now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _held(path: Path, holder: str) -> LockHeld:

@@ -19,6 +19,8 @@ from ai_how.slurm.render import hostlist
 REASON = "ai-how: leaves the site"
 DRAIN_SECONDS = 24 * 3600.0
 REGISTER_SECONDS = 90.0
+#: What is left of the jobs after that is ended with the daemons.
+PARK_SECONDS = 60.0
 
 
 class Actions:
@@ -78,7 +80,11 @@ class Actions:
                     self._park(job)
             return not running
 
-        wait_until(quiet, what="the end of the running jobs", timeout=60, clock=self._clock)
+        try:
+            wait_until(quiet, what="the end of the running jobs", timeout=PARK_SECONDS, clock=self._clock)
+        except AiHowError as error:
+            # A node whose slurmd is gone ends no job, and a controller may go now: that keeps no site up.
+            self._reporter.note(f"{error.message}; they are ended with the site")
 
     def _park(self, job: Job) -> None:
         if self._slurm.requeue(job.id):

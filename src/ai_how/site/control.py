@@ -30,7 +30,7 @@ from ai_how.run.files import read_whole
 from ai_how.services import Layout, Service, Setting, catalogue, gateway, mlflow, slurm
 from ai_how.services.catalogue import SECRETS, environments, port_names, programs
 from ai_how.services.model import Host
-from ai_how.site import check, listeners, ports, tls, unsupported
+from ai_how.site import check, listeners, ports, tls, unsupported, whose
 from ai_how.site.apply import Actions
 from ai_how.site.execute import Executor
 from ai_how.site.gpus import Gpus, gpus_of
@@ -71,6 +71,8 @@ class Site:
     clock: Clock = SystemClock()
     #: The machine of an inventory file, where another one than this is rehearsed.
     rehearsed: Machine | None = None
+    #: Whether it is being stopped: then a port that the file asks for may be somebody else's.
+    ending: bool = False
 
     @cached_property
     def state(self) -> SiteState:
@@ -235,13 +237,36 @@ class Site:
 
     def down(self, reporter: Reporter | None = None) -> None:
         """Stop every process of the site; its data stay. Jobs that can be requeued run again at the next ``up``."""
-        from ai_how.jobs.aside import clear_aside  # not at each start: only an end needs it
-        from ai_how.site.leave import end_replicas
-
-        reporter = reporter or Silent()
         if not self.layout.root.exists():
             return
         with FileLock(self.state.lock_path, "down"):
+            self._end(reporter or Silent())
+            self.state.journal(event="down")
+
+    def destroy(self, reporter: Reporter | None = None) -> None:
+        """Stop everything and remove the site's folder, data and all. Raises :class:`UsageError` for any other."""
+        reporter = reporter or Silent()
+        if not self.layout.root.exists():
+            raise NotFound(f"there is no site '{self.file.spec.name}'", where=str(self.layout.root))
+        whose.refuse_strange(self.state)
+        whose.refuse_other(self.state, self.file, self.path)
+        # Held to the end: an `up` in between would bring up what is being taken away.
+        with FileLock(self.state.lock_path, "destroy"):
+            if self.reach:
+                from ai_how.site.leave import leave
+
+                # First what is far: without the site's folder nobody would find it again.
+                self.provider.destroy("reconciler")
+                leave(self.reach, self.layout, reporter)
+            self._end(reporter)
+            self.state.remove()
+
+    def _end(self, reporter: Reporter) -> None:
+        from ai_how.jobs.aside import clear_aside  # not at each start: only an end needs it
+        from ai_how.site.leave import end_replicas
+
+        self.ending = True
+        try:
             # First: it would ask for new replicas in the place of those that are parked.
             self.provider.stop("reconciler")
             if self.reach is None:
@@ -250,21 +275,9 @@ class Site:
                 end_replicas(self.reach, self.layout, reporter)
             reporter.note("stopping the daemons")
             self.provider.close(catalogue(self.setting()))
-            clear_aside(self.layout)
-            self.state.journal(event="down")
-
-    def destroy(self, reporter: Reporter | None = None) -> None:
-        """Stop everything and remove the site's folder, data and all."""
-        if not self.layout.root.exists():
-            raise NotFound(f"there is no site '{self.file.spec.name}'", where=str(self.layout.root))
-        if self.reach:
-            from ai_how.site.leave import leave
-
-            # First what is far: without the site's folder nobody would find it again.
-            self.provider.destroy("reconciler")
-            leave(self.reach, self.layout, reporter or Silent())
-        self.down(reporter)
-        shutil.rmtree(self.layout.root)
+        finally:
+            self.ending = False
+        clear_aside(self.layout)
 
     def _install(self, reporter: Reporter) -> None:
         self.toolbox.ensure(self.programs, reporter.note)
@@ -306,14 +319,8 @@ class Site:
 
     def _refuse_what_cannot_be(self) -> None:
         """What would fail half way is refused before anything is changed."""
-        owner = self.state.identity() if self.layout.state.exists() else {}
-        if owner and Path(owner["file"]) != self.path and Path(owner["file"]).exists():
-            raise UsageError(
-                f"there is another site of the name '{self.file.spec.name}'",
-                where=self.file.where("metadata", "name"),
-                cause=f"its folder {self.layout.root} belongs to {owner['file']}",
-                todo="Give this one another name, or another folder with --root.",
-            )
+        whose.refuse_strange(self.state)
+        whose.refuse_other(self.state, self.file, self.path)
         self._refuse_in_the_file()
         check.refuse(self.file, self.layout, self.inventory, self.gpus)
 
@@ -324,7 +331,7 @@ class Site:
             for name, port in asked
             if port is not None
         }
-        foreign = listeners.foreign(self.layout.root, self.folders.sites)
+        foreign = {} if self.ending else listeners.foreign(self.layout.root, self.folders.sites)
         return ports.allocate(str(self.layout.root), asked, self.state.ports(), foreign, where)
 
     # --- what the rooms below need -----------------------------------------------------------------

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -37,13 +38,42 @@ class SiteState:
     def exists(self) -> bool:
         return (self._layout.state / "site.json").exists()
 
+    def strange(self) -> list[str]:
+        """What is in the folder though no site ever was; nothing where there is one, or no folder."""
+        if self.exists or not self.folder.is_dir():
+            return []
+        ours = {folder.name for folder in self._layout.folders}
+        return sorted(path.name for path in self.folder.iterdir() if path.name not in ours)
+
     def make_folders(self, *, shared_with_accounts: bool) -> None:
         """The site's folders, for their owner alone; passable when a service runs under another account."""
+        if shared_with_accounts:
+            _make_passable(self.folder.parent)
         for folder in self._layout.folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if shared_with_accounts:
             for folder in (self._layout.root, self._layout.data, self._layout.run):
                 folder.chmod(0o711)
+
+    def remove(self) -> None:
+        """Take the site's folder away, by whoever holds the lock: what says whose it is, and the lock, at last.
+
+        Killed half way it is still a site that can be destroyed.
+        """
+        for path in self.folder.iterdir():
+            if path == self._layout.state:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        shutil.rmtree(self._layout.state)
+        try:
+            self.folder.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # With the lock gone another `up` may have begun there already: that is its own.
 
     def identity(self) -> Mapping[str, Any]:
         """Name and file of the site; empty before its first ``up``."""
@@ -86,17 +116,24 @@ class SiteState:
     def _read(self, name: str) -> dict[str, Any]:
         path = self._layout.state / name
         try:
-            facts = json.loads(path.read_text())
+            return dict(json.loads(path.read_text()))
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise AiHowError(
                 "the site's state cannot be read",
                 where=str(path),
                 cause=str(error),
                 todo="Put the file back from a backup, or remove it: what it holds is found out anew.",
             ) from error
-        return dict(facts)
 
     def _write(self, name: str, facts: Mapping[str, object]) -> None:
         write_whole(self._layout.state / name, json.dumps(facts, indent=2))
+
+
+def _make_passable(folder: Path) -> None:
+    """Make what is missing above a site so that an account of a service gets through, whatever the umask is."""
+    if not folder.exists():
+        _make_passable(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o711)
