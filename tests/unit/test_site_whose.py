@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from ai_how.errors import LockHeld, UsageError
+from ai_how.host import Toolbox
 from ai_how.run import FileLock
+from ai_how.run.fake import ScriptedGate
 from ai_how.services import Layout
 from ai_how.site import control, open_site
 from ai_how.site.control import Site
@@ -21,6 +23,9 @@ from ai_how.spec.template import laptop
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AI_HOW_HOME", str(tmp_path / "home"))
+    # No program is run here; asking each for its version takes its time.
+    monkeypatch.setattr(Toolbox, "find", lambda self, name: None)
+    monkeypatch.setattr(control, "LocalGate", lambda: ScriptedGate([(["scontrol", "ping"], (1, "", ""))]))
     path = tmp_path / "cluster.yaml"
     path.write_text(laptop())
     return path
