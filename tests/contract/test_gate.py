@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from login_node import LoginNode
 
-from ai_how.errors import CommandFailed, MissingProgram, TimedOut
+from ai_how.errors import CommandFailed, MissingProgram, NotFound, TimedOut
 from ai_how.run import Command, Gate, LocalGate, SshGate, wait_until
 from ai_how.run.fake import ScriptedGate
 
@@ -122,3 +123,19 @@ def test_the_fake_knows_what_it_was_asked_and_refuses_what_it_was_not_told() -> 
     assert [command.argv for command in gate.commands] == [("/usr/bin/true", "--now")]
     with pytest.raises(AssertionError, match="no answer for: reboot"):
         gate.run(Command(("reboot",)))
+
+
+def test_what_is_handed_over_is_utf8_whatever_the_terminal_speaks() -> None:
+    """A batch script, a model's name: in another encoding its letters would be lost without a word."""
+    script = (
+        "from ai_how.run import Command, LocalGate\n"
+        "done = LocalGate().run(Command(('cat',), stdin='\\u00fc\\u4e2d'))\n"
+        "assert done.stdout == '\\u00fc\\u4e2d', ascii(done.stdout)\n"
+    )
+    words = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    LocalGate().run(Command((sys.executable, "-c", script), env=words))
+
+
+def test_a_folder_that_is_not_there_is_not_taken_for_the_program(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="the folder .* is not there"):
+        LocalGate().run(Command(("true",), cwd=tmp_path / "none"))

@@ -120,3 +120,13 @@ def test_what_the_far_side_would_read_otherwise_is_refused(login: LoginNode) -> 
             share.write({path: ""})
     with pytest.raises(UsageError, match="no pattern"):
         share.read_all(login.home, "*; touch x")
+
+
+def test_two_who_bring_the_same_file_do_not_meet(place: Place, tmp_path: Path) -> None:
+    """What another process has written of it up to now stays its own, under whatever name it does that."""
+    place.share.write({place.folder / "a": "whole"})
+    others = tmp_path / "here" / ".a.part"
+    others.parent.mkdir()
+    others.write_text("hal")
+    place.share.fetch(place.folder / "a", tmp_path / "here" / "a")
+    assert (tmp_path / "here" / "a").read_text() == "whole" and others.read_text() == "hal"

@@ -126,3 +126,26 @@ def test_the_gateway_is_known_by_the_sites_authority_and_takes_up_a_renewal(
             await certificate_of(port, site.ca)
 
     asyncio.run(scene())
+
+
+def test_an_authority_that_was_removed_is_made_anew(site: Certificates) -> None:
+    site.authority.unlink()
+    assert site.due("gateway", NAMES, 90, NOW) == "the authority is not there any more"
+    site.renew("gateway", NAMES, 90, NOW)
+    assert site.due("gateway", NAMES, 90, NOW) is None
+
+
+def test_what_was_made_while_the_clock_was_ahead_is_made_anew(tmp_path: Path) -> None:
+    made = Certificates(tmp_path / "tls", "ada")
+    made.renew("gateway", NAMES, 90, NOW + 400 * DAY)
+    assert made.due("gateway", NAMES, 90, NOW) is not None
+    early = made.ca.read_text()
+    made.renew("gateway", NAMES, 90, NOW)
+    assert made.due("gateway", NAMES, 90, NOW) is None
+    assert made.ca.read_text() != early
+
+
+def test_an_authority_outlives_certificates_of_many_years(tmp_path: Path) -> None:
+    made = Certificates(tmp_path / "tls", "ada")
+    made.renew("gateway", NAMES, 36_500, NOW)
+    assert made.due("gateway", NAMES, 36_500, NOW + DAY) is None

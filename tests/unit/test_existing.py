@@ -280,3 +280,30 @@ class TestExamples:
         assert ("create:mlflow" in steps) == site.file.spec.clusters.cloud.services.mlflow.enabled
         said = " ".join(site.warnings())
         assert all(words in said for words in SAID[path.stem]), said
+
+
+class TestCutOff:
+    def test_a_folder_that_was_half_made_is_known_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def killed(*words: object, **more: object) -> None:
+            raise KeyboardInterrupt
+
+        provider = ExistingProvider(reach(tmp_path))
+        with monkeypatch.context() as cut:
+            write = ExistingProvider._write_mark
+            calls: list[str] = []
+
+            def once(self: ExistingProvider, digest: str) -> None:
+                if calls:
+                    killed()
+                calls.append(digest)
+                write(self, digest)
+
+            cut.setattr(ExistingProvider, "_write_mark", once)
+            with pytest.raises(KeyboardInterrupt):
+                provider.create(cluster())
+        found = provider.observe([cluster()]).services["cluster"]
+        assert found.digest != cluster().digest
+        provider.create(cluster())
+        assert (tmp_path / "there" / "jobs").is_dir()

@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ai_how.host import disk
 from ai_how.jobs.far import Far
 from ai_how.jobs.model import LOST, WHY_LOST, JobFolder, JobRecord, Submission
 from ai_how.jobs.render import batch_script
-from ai_how.run import Clock, wait_until, write_whole
+from ai_how.run import Clock, undisturbed, wait_until, write_whole
 from ai_how.run.files import read_whole
 from ai_how.services import Layout
 from ai_how.services.slurm import state_folder
@@ -128,12 +128,29 @@ class Jobs:
         The record is written before sbatch is called and the script notes its own job id, so that a job is
         found again even when this process dies in between.
         """
-        recipe, folder = file.recipe, self.new_folder(file.recipe)
+        folder, runs = self.new_folder(file.recipe), list[str]()
+        try:
+            return self._submit(file, python, facts, folder, runs)
+        except BaseException as error:
+            if folder.record.exists() and (not runs or isinstance(error, TimedOut | CouldNotTell)):
+                raise  # Slurm holds the job, or may: the tracker adopts it when it has begun
+            shutil.rmtree(folder.path, ignore_errors=True)
+            with suppress(AiHowError):  # the server may be what failed
+                for run_id in runs:
+                    self._tracking.discard(run_id)
+            raise
+
+    def _submit(
+        self, file: RecipeFile, python: str, facts: Mapping[str, Any], folder: JobFolder, runs: list[str]
+    ) -> JobRecord:
+        """The same without taking back. The run that is made is in ``runs`` until Slurm has the job."""
+        recipe = file.recipe
         _copy_recipe(file, folder)
         folder.facts.write_text(json.dumps(facts, indent=2))
         run_id = self._tracking.new_run(
             recipe.name, folder.path.name, {"ai_how.kind": recipe.kind, "ai_how.folder": str(folder.path)}
         )
+        runs.append(run_id)
         submission = self.prepare(recipe, python, run_id, folder)
         script = batch_script(submission)
         folder.batch.write_text(script)
@@ -148,16 +165,11 @@ class Jobs:
         write_record(folder, record)
         self._tracking.params(run_id, {**recipe.arguments, **_asked(recipe)})
         self._tracking.artifacts(run_id, folder.batch)
-        try:
-            job_id = self._hand_over(script, submission, folder)
-        except BaseException as error:
-            if self._far and isinstance(error, TimedOut | CouldNotTell):
-                raise  # Slurm may hold the job all the same: the tracker adopts it when it has begun
-            shutil.rmtree(folder.path)
-            self._tracking.discard(run_id)
-            raise
-        record = record.with_job(job_id)
-        write_record(folder, record)
+        # Slurm may have taken the job before Ctrl-C ends sbatch. What is sent far away takes too long to hold it back.
+        with nullcontext() if self._far else undisturbed():
+            record = record.with_job(self._hand_over(script, submission, folder))
+            runs.clear()
+            write_record(folder, record)
         return record
 
     def _hand_over(self, script: str, submission: Submission, folder: JobFolder) -> int:
@@ -208,7 +220,8 @@ class Jobs:
         """Every job that was submitted through AI-HOW, the oldest first."""
         found = []
         for file in self._layout.jobs.glob("*/record.json"):
-            found.append((JobFolder(file.parent), JobRecord.from_text(file.read_text())))
+            with suppress(FileNotFoundError):  # taken back by its submitter meanwhile
+                found.append((JobFolder(file.parent), JobRecord.from_text(file.read_text())))
         yield from sorted(found, key=lambda pair: pair[1].submitted)
 
     def record(self, job_id: int) -> tuple[JobFolder, JobRecord] | None:

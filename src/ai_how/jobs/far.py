@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ai_how.errors import NotFound
-from ai_how.jobs.model import JobFolder
+from ai_how.jobs.model import JobFolder, noted_id
 from ai_how.jobs.run_files import EXPERIMENT, Recorded, meta_files, recorded
 from ai_how.providers.cluster import Cluster
 
@@ -70,12 +71,14 @@ class Far:
         more = self.cluster.share.read_on(self.log(log.name), size)
         if more or not log.exists():
             log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with log.open("ab") as file:
+            # To its own place, not to the end: another process may bring the same at this moment.
+            with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.seek(size)
                 file.write(more)
 
     def noted(self, here: JobFolder) -> int:
         """The id that the job itself has written down; 0 while it has not begun."""
         try:
-            return int(self.cluster.share.read(self.folder(here).path / "job_id"))
+            return noted_id(self.cluster.share.read(self.folder(here).path / "job_id"))
         except NotFound:
             return 0

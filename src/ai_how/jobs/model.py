@@ -103,6 +103,11 @@ class JobRecord:
         return cls(**facts)
 
 
+def noted_id(text: str) -> int:
+    """The id that a job's script has written down; 0 while it is writing. Pure."""
+    return int(text) if text.endswith("\n") and text.strip().isdigit() else 0
+
+
 @dataclass(frozen=True)
 class Submission:
     """What the batch script is rendered from. Paths are those that the nodes see.

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ai_how.errors import AiHowError
 from ai_how.jobs.collect import collect
 from ai_how.jobs.control import Jobs, write_record
 from ai_how.jobs.far import Far
-from ai_how.jobs.model import LOST, WHY_FORGOTTEN, WHY_LOST, JobFolder, JobRecord
+from ai_how.jobs.model import LOST, WHY_FORGOTTEN, WHY_LOST, JobFolder, JobRecord, noted_id
 from ai_how.providers.existing import reach_of_site
 from ai_how.run import LocalGate, SystemClock
 from ai_how.services import Layout
@@ -64,25 +64,30 @@ class Tracker:
         known = {job.id: job for job in self._slurm.jobs()}
         closed = 0
         for folder, record in open_records:
-            record = _adopted(folder, record, self._far)
-            if abandoned(record, known.values(), time.time()):
-                self._tracking.close(record.run_id, NEVER_SUBMITTED, {}, {"slurm.state": NEVER_SUBMITTED})
-                write_record(folder, replace(record, state=NEVER_SUBMITTED))
-                continue
-            if not record.job_id:
-                continue
-            held = known.get(record.job_id)
-            job = held or next(iter(self._slurm.history(record.job_id)), None)
             try:
-                if lost(self._far.folder(folder) if self._far else folder, held, job):
-                    closed += self._give_up(folder, record)
-                elif job is not None and job.ended:
-                    closed += self._close(folder, record, job)
-                elif self._far and job is not None:
-                    collect(self._far, self._tracking, folder, record)
-            except AiHowError as error:
-                log.warning("job %s is tried again: %s", record.job_id, error)
+                closed += self._see_to(folder, record, known)
+            except (AiHowError, OSError) as error:
+                # What is wrong with one (a full disk, a server that is down) is no reason to leave the others.
+                log.warning("job %s (%s) is tried again: %s", record.job_id, folder.path.name, error)
         return closed
+
+    def _see_to(self, folder: JobFolder, record: JobRecord, known: Mapping[int, Job]) -> bool:
+        record = _adopted(folder, record, self._far)
+        if abandoned(record, known.values(), time.time()):
+            self._tracking.close(record.run_id, NEVER_SUBMITTED, {}, {"slurm.state": NEVER_SUBMITTED})
+            write_record(folder, replace(record, state=NEVER_SUBMITTED))
+            return False
+        if not record.job_id:
+            return False
+        held = known.get(record.job_id)
+        job = held or next(iter(self._slurm.history(record.job_id)), None)
+        if lost(self._far.folder(folder) if self._far else folder, held, job):
+            return self._give_up(folder, record)
+        if job is not None and job.ended:
+            return self._close(folder, record, job)
+        if self._far and job is not None:
+            collect(self._far, self._tracking, folder, record)
+        return False
 
     def _give_up(self, folder: JobFolder, record: JobRecord) -> bool:
         """Close the run of a job that is lost: its log so far, and the reason."""
@@ -163,7 +168,7 @@ def _adopted(folder: JobFolder, record: JobRecord, far: Far | None) -> JobRecord
     if record.job_id:
         return record
     path = folder.path / "job_id"
-    noted = far.noted(folder) if far else int(path.read_text()) if path.exists() else 0
+    noted = far.noted(folder) if far else noted_id(path.read_text()) if path.exists() else 0
     if not noted:
         return record
     record = record.with_job(noted)
@@ -200,12 +205,12 @@ def serve(root: Path, stop: threading.Event) -> None:
         asked = 0.0
         while not stop.is_set():
             # Slurm is asked seldom: on an emulated node every question takes time from a job.
-            if tracker.due() or time.monotonic() - asked > pause:
-                asked = time.monotonic()
-                try:
+            try:
+                if tracker.due() or time.monotonic() - asked > pause:
+                    asked = time.monotonic()
                     tracker.round()
-                except AiHowError as error:
-                    log.warning("tried again: %s", error)
+            except (AiHowError, OSError) as error:
+                log.warning("tried again: %s", error)
             stop.wait(PAUSE)
 
 

@@ -6,7 +6,10 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ai_how.errors import AiHowError, NotFound, Problem, SpecError
 
@@ -17,13 +20,29 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600, account: str | None
     The folder is made with mode 0700 when it is missing; ``account`` owns the file when that is not ourselves.
     Raises :class:`OSError` when the disk refuses.
     """
+    with drafted(path, mode=mode, account=account) as file:
+        file.write(text.encode())
+
+
+def copy_whole(source: Path, target: Path, *, mode: int = 0o600) -> None:
+    """Replace ``target`` by what is in ``source``, in the same way."""
+    with source.open("rb") as found, drafted(target, mode=mode) as file:
+        shutil.copyfileobj(found, file, 1 << 20)
+
+
+@contextmanager
+def drafted(path: Path, *, mode: int = 0o600, account: str | None = None) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of ``path`` when the block ends well, and is gone otherwise.
+
+    Each has a name of its own: two who write the same file at once do not meet.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # O_EXCL and a random name: nobody can have put a link there before us.
     draft = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         # The umask may have taken rights away that `mode` asks for.

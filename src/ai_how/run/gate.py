@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from ai_how.errors import CommandFailed, MissingProgram, TimedOut
+from ai_how.errors import AiHowError, CommandFailed, MissingProgram, NotFound, TimedOut
 from ai_how.run.model import Command, Completed
 
 log = logging.getLogger("ai_how.run")
@@ -53,7 +53,8 @@ class LocalGate:
                 input=command.stdin,
                 stdin=subprocess.DEVNULL if command.stdin is None else None,
                 capture_output=True,
-                text=True,
+                # Whatever the terminal's letters are: what is handed over and answered here is UTF-8.
+                encoding="utf-8",
                 errors="replace",
                 timeout=command.timeout,
                 check=False,
@@ -122,7 +123,9 @@ def _group(user: str | None) -> int | None:
     return pwd.getpwnam(user).pw_gid
 
 
-def _missing(command: Command) -> MissingProgram:
+def _missing(command: Command) -> AiHowError:
+    if command.cwd is not None and not command.cwd.is_dir():
+        return NotFound(f"the folder {command.cwd} is not there", where=command.paste())
     return MissingProgram(
         f"{command.argv[0]} is not there",
         where=command.paste(),

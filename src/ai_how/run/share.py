@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ai_how.errors import AiHowError, NotFound
-from ai_how.run.files import write_whole
+from ai_how.run.files import copy_whole, write_whole
 
 
 class Share(Protocol):
@@ -63,14 +63,9 @@ class LocalShare:
 
     def put(self, files: Mapping[Path, Path], *, mode: int = 0o600) -> None:
         for target, source in files.items():
-            draft = target.with_name(f".{target.name}.part")
             try:
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                shutil.copyfile(source, draft)
-                draft.chmod(mode)
-                draft.replace(target)
+                copy_whole(source, target, mode=mode)
             except OSError as error:
-                draft.unlink(missing_ok=True)
                 raise _failed("written", target, error) from error
 
     def read(self, path: Path) -> str:

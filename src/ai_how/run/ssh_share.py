@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from ai_how.errors import AiHowError, CommandFailed, NotFound, UsageError
+from ai_how.run.files import drafted
 from ai_how.run.model import Command
 from ai_how.run.ssh import SshGate, pieces_of
 
@@ -181,21 +182,13 @@ def _inside(target: Path, name: str) -> Path:
 
 
 def _keep(source: IO[bytes], size: int, path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        with draft.open("wb") as file:
-            while size:
-                piece = source.read(min(size, 1 << 20))
-                if not piece:
-                    raise AiHowError(f"{path.name} came in part only", where=str(path))
-                file.write(piece)
-                size -= len(piece)
-        draft.chmod(0o600)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with drafted(path) as file:
+        while size:
+            piece = source.read(min(size, 1 << 20))
+            if not piece:
+                raise AiHowError(f"{path.name} came in part only", where=str(path))
+            file.write(piece)
+            size -= len(piece)
 
 
 def _apart(said: str, word: str) -> Iterator[tuple[str, str]]:

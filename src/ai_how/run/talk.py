@@ -34,7 +34,7 @@ class Talk:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 bufsize=1,
                 # Ctrl-C is for whoever talks; the other side is told what to do.

@@ -63,6 +63,8 @@ class Certificates:
         """
         if not self.of(server).exists() or not self.ca.exists():
             return "it is not there yet"
+        if not self.authority.exists():
+            return "the authority is not there any more"
         authority, found = _read(self.authority)[1], _read(self.of(server))[1]
         if found.issuer != authority.subject or not _signed(found, authority):
             return "another authority has signed it"
@@ -75,6 +77,8 @@ class Certificates:
             return f"it is to last {days} days"
         if authority.not_valid_after_utc.timestamp() - now < days * _DAY:
             return f"the authority ends on {authority.not_valid_after_utc:%Y-%m-%d}"
+        if authority.not_valid_before_utc.timestamp() > now:
+            return f"the authority begins on {authority.not_valid_before_utc:%Y-%m-%d}: the clock was ahead"
         return None
 
     def renew(self, server: str, names: Sequence[str], days: int, now: float) -> None:
@@ -83,8 +87,8 @@ class Certificates:
         Raises :class:`AiHowError` for files that cannot be used, :class:`OSError` when the disk refuses.
         """
         at = datetime.fromtimestamp(now, UTC)
-        if not self.authority.exists() or _ends(_read(self.authority)[1], at, days):
-            write_private(self.authority, _authority(self.site, at))
+        if not self.authority.exists() or _will_not_do(_read(self.authority)[1], at, days):
+            write_private(self.authority, _authority(self.site, at, max(_AUTHORITY_DAYS, 2 * days)))
         key, authority = _read(self.authority)
         public = _pem(authority)
         write_whole(self.ca, public, mode=0o644)
@@ -92,8 +96,11 @@ class Certificates:
         write_private(self.of(server), _server(server, names, at, days, key, authority) + public)
 
 
-def _ends(certificate: Certificate, at: datetime, days: int) -> bool:
-    return certificate.not_valid_after_utc < at + timedelta(days=days)
+def _will_not_do(certificate: Certificate, at: datetime, days: int) -> bool:
+    """Whether it ends before ``days`` are over, or was made while the clock was ahead and does not hold yet."""
+    return (
+        certificate.not_valid_after_utc < at + timedelta(days=days) or certificate.not_valid_before_utc > at
+    )
 
 
 def _read(path: Path) -> tuple[EllipticCurvePrivateKey, Certificate]:
@@ -148,7 +155,7 @@ def _general(names: Iterable[str]) -> list[x509.GeneralName]:
     return made
 
 
-def _authority(site: str, at: datetime) -> str:
+def _authority(site: str, at: datetime, days: int) -> str:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -164,7 +171,7 @@ def _authority(site: str, at: datetime) -> str:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(at - _SKEW)
-        .not_valid_after(at + timedelta(days=_AUTHORITY_DAYS))
+        .not_valid_after(at + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs=True), critical=True)
         .add_extension(identifier, critical=False)

@@ -139,7 +139,7 @@ class Slurm:
 
     def alive(self) -> bool:
         """Whether slurmctld answers."""
-        return "UP" in self._call("scontrol", "ping", check=False).stdout
+        return " is UP" in self._call("scontrol", "ping", check=False).stdout
 
     def _call(
         self,

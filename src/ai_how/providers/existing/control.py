@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ai_how.errors import AiHowError, CouldNotTell, NotFound, StepFailed, UsageError
 from ai_how.providers.existing.reach import Reach
@@ -90,10 +91,21 @@ class ExistingProvider:
         paths = [str(reach.folder / name) for name in (*FOLDERS, _LOGS)]
         # The umask alone: `mkdir -m` would leave the folders above to it all the same.
         script = 'umask 077; mkdir -p "$@" && chmod 700 "$@" "${1%/*}"'
-        reach.gate.run(Command(("sh", "-c", script, "make", *paths), timeout=60))
-        facts = {"site": reach.site, "digest": service.digest}
-        reach.share.write({reach.folder / MARK: json.dumps(facts, indent=2) + "\n"})
+        try:
+            # First whose it is: an `up` that is cut off here must know its own folder again.
+            self._write_mark("" if mark is None else mark.get("digest", ""))
+            reach.gate.run(Command(("sh", "-c", script, "make", *paths), timeout=60))
+            self._write_mark(service.digest)
+        except AiHowError:
+            if mark is None:
+                with suppress(AiHowError):  # the first error is the one to tell
+                    self.remove()
+            raise
         return _nothing if mark is not None else self.remove
+
+    def _write_mark(self, digest: str) -> None:
+        text = json.dumps({"site": self._reach.site, "digest": digest}, indent=2) + "\n"
+        self._reach.share.write({self._reach.folder / MARK: text})
 
     def _others(self) -> list[str]:
         """What is in the folder, if it is there at all."""
