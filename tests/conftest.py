@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from sides import dealt
 
@@ -23,16 +25,25 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the files out to the workers, if there are several: the same ones to each every time.
+class Sides(LoadScopeScheduling):
+    """Deals the files out to the workers: the same ones to each every time.
 
     pytest-xdist itself gives the next file to whoever is idle, so that chance says which files meet in one process
     and in which order: what one of them leaves behind would be found out by some runs alone.
     """
-    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if count > 1:
-        files = [item.nodeid.partition("::")[0] for item in items]
-        sides = dealt(files, count)
-        for item, file in zip(items, files, strict=True):
-            item.add_marker(pytest.mark.xdist_group(f"side{sides[file]}"))
+
+    sides: Mapping[str, int] = {}
+
+    def _split_scope(self, nodeid: str) -> str:
+        if not self.sides:
+            self.sides = dealt([file_of(one) for one in self.collection or ()], self.numnodes)
+        return f"side {self.sides[file_of(nodeid)]}"
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sides:
+    return Sides(config, log)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "run the project's checks and tests"
 #: Side by side, file by file: most of the time one of them waits for a daemon, and two keep two cores busy.
-ABREAST = ("-n2", "--dist=loadgroup")
+ABREAST = ("-n2", "--dist=loadfile")
 MEASURING = "tests/contract/test_bench_*.py"
 #: What fails fastest comes first. What measures time has the machine to itself.
 GROUPS = (
