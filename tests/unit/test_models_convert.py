@@ -108,3 +108,21 @@ def test_a_tokenizer_that_the_converter_knows_keeps_its_name(tmp_path: Path) -> 
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(NotImplementedError):
         Known(tmp_path, None).get_vocab_base_pre(None)
+
+
+def test_two_who_want_the_same_model_at_once_do_not_meet(tmp_path: Path) -> None:
+    folder, target = model_folder(tmp_path / "m"), tmp_path / "model.gguf"
+    python = Path("python")
+
+    def second(command: Command) -> Answer:
+        outfile(command).write_bytes(b"whole")
+        return 0, "", ""
+
+    def first(command: Command) -> Answer:
+        outfile(command).write_bytes(b"hal")
+        convert(ScriptedGate([(["python"], second)]), python, folder, target)
+        assert target.read_bytes() == b"whole" and outfile(command).read_bytes() == b"hal"
+        outfile(command).write_bytes(b"whole")
+        return 0, "", ""
+
+    assert convert(ScriptedGate([(["python"], first)]), python, folder, target).read_bytes() == b"whole"

@@ -177,3 +177,13 @@ def test_a_model_that_is_not_in_the_library(library: str, tmp_path: Path) -> Non
 def test_a_folder_of_ollamas_itself_is_a_shared_store(library: str, tmp_path: Path) -> None:
     theirs = fetch_ollama(Store(tmp_path / "theirs"), TINY, str, address=library)
     assert Store(tmp_path / "own", (tmp_path / "theirs/ollama",)).find_ollama(TINY) == theirs
+
+
+def test_what_another_process_fetches_of_a_model_is_its_own(library: str, tmp_path: Path) -> None:
+    blobs = tmp_path / "ollama/blobs"
+    blobs.mkdir(parents=True)
+    others = [blobs / f".{digest.replace(':', '-')}.part" for digest in Library.parts]
+    for path in others:
+        path.write_bytes(b"as far as it has come")
+    fetch_ollama(Store(tmp_path), TINY, str, address=library)
+    assert all(path.read_bytes() == b"as far as it has come" for path in others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -47,11 +48,12 @@ def convert(
             f"there is no precision {precision!r}", todo=f"There are: {', '.join(get_args(Precision))}."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.part")
+    # A name of its own: two who want the same model at once must not write into one file.
+    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part")
     try:
         gate.run(conversion(python, folder, draft, precision, name or folder.name))
+        os.replace(draft, target)
     except CommandFailed as error:
-        draft.unlink(missing_ok=True)
         raise AiHowError(
             f"{folder.name} could not be converted to GGUF",
             where=error.where,
@@ -59,5 +61,6 @@ def convert(
             todo="Read its last lines below.",
             detail=error.detail,
         ) from error
-    os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
     return target

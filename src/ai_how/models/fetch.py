@@ -15,7 +15,7 @@ from ai_how.errors import AiHowError, CommandFailed, NotFound
 from ai_how.models.source import InLibrary, OnHub
 from ai_how.models.store import OLLAMA_HOST, Store, ollama_manifest
 from ai_how.run import Command, Gate
-from ai_how.run.files import write_whole
+from ai_how.run.files import drafted, write_whole
 
 _SCRIPT = Path(__file__).with_name("hub_fetch.py")
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -116,21 +116,19 @@ def _blob(client: httpx.Client, base: str, folder: Path, part: Mapping[str, Any]
         return
     folder.mkdir(parents=True, exist_ok=True)
     say(f"fetching {int(part.get('size', 0)) / 1e6:.0f} MB of {base.rpartition('/')[2]}")
-    draft, digester = folder / f".{target.name}.part", hashlib.sha256()
-    with client.stream("GET", f"{base}/blobs/{digest}") as answer, draft.open("wb") as file:
+    digester = hashlib.sha256()
+    # A draft of its own: of two who fetch the same, neither must keep under its digest what the other cut off.
+    with client.stream("GET", f"{base}/blobs/{digest}") as answer, drafted(target, mode=0o444) as file:
         answer.raise_for_status()
         for piece in answer.iter_bytes(_PIECE):
             digester.update(piece)
             file.write(piece)
-    if digester.hexdigest() != digest.removeprefix(_DIGEST):
-        draft.unlink()
-        raise AiHowError(
-            f"a part of the model is not what its digest says: {digest[:19]}...",
-            where=base,
-            todo="Do the same again; when it stays so, do not use this model.",
-        )
-    draft.chmod(0o444)
-    draft.rename(target)
+        if digester.hexdigest() != digest.removeprefix(_DIGEST):
+            raise AiHowError(
+                f"a part of the model is not what its digest says: {digest[:19]}...",
+                where=base,
+                todo="Do the same again; when it stays so, do not use this model.",
+            )
 
 
 def _offline(environment: Mapping[str, str]) -> bool:

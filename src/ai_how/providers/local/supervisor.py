@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import threading
 import xmlrpc.client
 from collections.abc import Callable, Collection, Mapping
@@ -19,6 +21,8 @@ T = TypeVar("T")
 ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
 #: All of them together. Each is killed when its own time is over.
 STOP_SECONDS = 120.0
+#: It answers in milliseconds, as none of our calls waits for a process.
+ANSWER_SECONDS = 60.0
 _GONE = frozenset({Faults.BAD_NAME, Faults.NOT_RUNNING})
 
 
@@ -126,13 +130,34 @@ class Supervisor:
     def _call(self, action: Callable[[Any], T]) -> T:
         with self._lock:
             transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+            transport._get_connection = lambda: _Patient(self._socket)
             try:
                 return action(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor)
             except xmlrpc.client.Fault as fault:
                 kind = _KINDS.get(fault.faultCode, AiHowError)
                 raise kind(f"supervisord refused: {fault.faultString}", where=str(self._socket)) from fault
+            except TimeoutError as error:
+                raise CouldNotTell(
+                    f"supervisord did not answer within {ANSWER_SECONDS:g} s",
+                    where=str(self._socket),
+                    cause="it was stopped, or this machine is at a standstill",
+                    todo="Look at its process and its log, log/supervisord.log; then do the same again.",
+                ) from error
             finally:
                 transport.close()
+
+
+class _Patient(http.client.HTTPConnection):
+    """The connection of supervisord's own client, with an end to its waiting."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(ANSWER_SECONDS)
+        self.sock.connect(str(self._path))
 
 
 class _ShuttingDown(AiHowError):
