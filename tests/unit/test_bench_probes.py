@@ -139,3 +139,26 @@ def test_what_a_thread_does_once_is_in_no_time_of_a_call(monkeypatch: pytest.Mon
     taken = pace.open_loop(act, [at / 100 for at in range(20)], 4)
     assert len(taken["done"]) == 20 and not any(taken["error"])
     assert max(done - due for done, due in zip(taken["done"], taken["due"], strict=True)) < 0.9
+
+
+# --- the page cache -----------------------------------------------------------------------------------
+
+
+def test_what_is_in_memory_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system in memory forgets nothing."""
+    probe = loaded("checkpoint", monkeypatch, torch=types.ModuleType("torch"))
+    file = tmp_path / "file"
+    file.write_bytes(bytes(1_000_000))
+    assert probe.known(file) == 1.0
+    with Path("/dev/shm", f"ai-how-{os.getpid()}").open("wb") as there:
+        path = Path(there.name)
+        try:
+            there.write(bytes(1_000_000))
+            there.flush()
+            os.fsync(there.fileno())
+            probe.drop(path)
+            assert probe.known(path) == 1.0
+        finally:
+            path.unlink()
+    file.write_bytes(b"")
+    assert probe.known(file) == 0.0

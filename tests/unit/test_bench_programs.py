@@ -11,12 +11,12 @@ from ai_how.bench.exchange import Exchange
 from ai_how.bench.figures import figures, record
 from ai_how.bench.interfaces import Measured, Place
 from ai_how.bench.model import Calibration, Value
-from ai_how.bench.targets import fio, pair, sql
+from ai_how.bench.targets import checkpoint, fio, pair, sql
 from ai_how.bench.targets.scheduler import clocks_apart
 from ai_how.errors import CouldNotTell
 from ai_how.run import LocalGate
 from ai_how.spec.bench import BenchRecipe, parse_bench
-from ai_how.spec.bench_workloads import Fio, Sql
+from ai_how.spec.bench_workloads import Checkpoint, Fio, Sql
 
 HEAD = 'version: "1.0"\nkind: bench\nname: sample\nrepetitions: 1\n'
 REPORT = (
@@ -182,3 +182,41 @@ def test_fio_has_kept_its_rate_or_its_figures_fail(iops: float, kept: bool) -> N
     trusted, reasons = judged(recipe, fio.parse(text, Fio(), 1000.0))
     assert ("read_operations" in trusted) == kept
     assert any("of the rate intended" in one for one in reasons) != kept
+
+
+@pytest.mark.parametrize(
+    ("engine", "direct", "past"), [("libaio", True, True), ("mmap", True, False), ("sync", False, False)]
+)
+def test_a_file_in_the_page_cache_is_no_storage(engine: str, direct: bool, past: bool) -> None:
+    """fio takes `direct` beside `mmap`, and maps the page cache all the same."""
+    job = {"read": way(1000), "write": {"total_ios": 0}, "error": 0, "usr_cpu": 1, "sys_cpu": 1}
+    text = json.dumps({"fio version": "fio-3", "jobs": [job]}, indent=1)
+    found = fio.parse(text, Fio.model_validate({"engine": engine, "direct": direct}))
+    assert (found.cache == "none", not found.reasons) == (past, past)
+
+
+def test_a_file_system_in_memory_is_no_storage(tmp_path: Path) -> None:
+    assert fio.in_memory(Path("/dev/shm")) and not fio.in_memory(Path("/proc"))
+
+
+def test_a_device_has_no_file_system_under_it() -> None:
+    """/dev is a file system in memory, and is not what is measured."""
+    recipe = parse_bench(
+        f"{HEAD}target: {{api: fio}}\nload: {{arrivals: closed}}\nworkload: {{fio: {{device: /dev/sda}}}}\n",
+        "r.yaml",
+    )
+    facts = fio.TARGET.service(recipe, Place(LocalGate(), Path("/tmp"))).start()
+    assert facts == {"where": "/dev/sda"}
+
+
+# --- cold reads ---------------------------------------------------------------------------------------
+
+
+def test_what_memory_still_holds_was_not_read_cold() -> None:
+    answer = {"save": [1.0], "sync": [0.5], "load": [0.5], "bytes": 2**20, "version": "2"}
+    assert checkpoint.judge(answer | {"kept": 0.0}, Checkpoint()).cache == "cold"
+    found = checkpoint.judge(answer | {"kept": 1.0}, Checkpoint())
+    assert (
+        found.cache == "warm" and "100% of what was to be read cold was in memory still" in found.reasons[0]
+    )
+    assert checkpoint.judge(answer | {"kept": 0.0}, Checkpoint(cold=False)).cache == "warm"

@@ -6,13 +6,17 @@ beforehand: their generator is no part of a write. What was loaded is compared w
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 import os
 import sys
 import time
 from pathlib import Path
 
 import torch
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def drop(path: Path) -> None:
@@ -22,6 +26,19 @@ def drop(path: Path) -> None:
     os.close(handle)
 
 
+def known(path: Path) -> float:
+    """The share of a file that is in memory: a kernel may keep what it was told to forget."""
+    size = path.stat().st_size
+    if not size:
+        return 0.0
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), size) as view:
+        pages = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+        first = ctypes.c_char.from_buffer(view)
+        failed = _LIBC.mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(size), pages)
+        del first
+    return 0.0 if failed else sum(one & 1 for one in pages) / len(pages)
+
+
 def main() -> int:
     asked = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(1)
@@ -29,8 +46,9 @@ def main() -> int:
     numbers = max(1, asked["bytes"] // 4 // asked["tensors"])
     generator = torch.Generator().manual_seed(1)
     state = {f"layer{at}": torch.rand(numbers, generator=generator) for at in range(asked["tensors"])}
-    saves, syncs, loads = [], [], []
+    saves, syncs, loads, kept = [], [], [], 0.0
     for _ in range(asked["rounds"]):
+        path.unlink(missing_ok=True)  # to let go of the one before is no part of a save
         begun = time.monotonic()
         with path.open("wb") as file:
             torch.save(state, file)
@@ -40,6 +58,7 @@ def main() -> int:
         synced = time.monotonic()
         if asked["cold"]:
             drop(path)
+            kept = max(kept, known(path))
         before = time.monotonic()
         found = torch.load(path, weights_only=True)
         loads.append(time.monotonic() - before)
@@ -53,6 +72,7 @@ def main() -> int:
         "save": saves,
         "sync": syncs,
         "load": loads,
+        "kept": kept,
     }
     path.unlink()
     Path(sys.argv[2]).write_text(json.dumps(answer))

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from checkpoint import drop
+from checkpoint import drop, known
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -37,11 +37,13 @@ def main() -> int:
     for path in paths:
         path.write_bytes(os.urandom(asked["bytes"]))
     os.sync()  # what is not on the disk yet cannot be dropped from the cache
-    epochs = []
+    epochs, kept = [], 0.0
     for _ in range(asked["epochs"]):
         if asked["cold"]:
             for path in paths:
                 drop(path)
+            some = paths[:: max(1, len(paths) // 100)]
+            kept = max(kept, sum(map(known, some)) / len(some))
         loader = DataLoader(
             Files(paths), batch_size=asked["batch"], shuffle=True, num_workers=asked["workers"]
         )
@@ -52,7 +54,7 @@ def main() -> int:
             waits.append(now - last)
             samples, last = samples + len(batch), now
         epochs.append({"seconds": time.monotonic() - begun, "samples": samples, "waits": waits})
-    Path(sys.argv[2]).write_text(json.dumps({"version": torch.__version__, "epochs": epochs}))
+    Path(sys.argv[2]).write_text(json.dumps({"version": torch.__version__, "epochs": epochs, "kept": kept}))
     return 0
 
 

@@ -17,6 +17,8 @@ from ai_how.spec.bench import BenchRecipe
 
 #: One run of a client: the recipe with the point's values, where it runs, and the number of the repetition.
 Measure = Callable[[BenchRecipe, Place, int], Measured]
+#: How much of what was dropped from memory may be there still.
+KEPT = 0.02
 PROBES = Path(__file__).parents[1] / "probes"
 
 
@@ -63,3 +65,13 @@ def seconds_histogram(values: Sequence[float]) -> Histogram:
         return Histogram(round(value * 1e9) for value in values)
     except ValueError as error:
         raise CouldNotTell("a program told a time that is negative", cause=str(error)) from error
+
+
+def cold(asked: bool, kept: float) -> dict[str, Any]:
+    """The state of the cache, by what was asked for and by the share that memory still held then. Pure."""
+    if not asked:
+        return {"cache": "warm"}
+    if kept <= KEPT:
+        return {"cache": "cold"}
+    reason = f"{kept:.0%} of what was to be read cold was in memory still: the file system keeps it there"
+    return {"cache": "warm", "reasons": (reason,)}

@@ -23,6 +23,8 @@ from ai_how.spec.bench_workloads import size_bytes
 #: Seconds that fio runs before it counts: its own ramp, cut by it.
 RAMP = 1
 _WAYS = ("read", "write")
+#: File systems that have no storage under them.
+_MEMORY = ("tmpfs", "ramfs")
 
 
 def argv(asked: Asked, recipe: BenchRecipe, where: Path) -> tuple[str, ...]:
@@ -77,6 +79,7 @@ def parse(text: str, asked: Asked, rate: float | None = None) -> Measured:
             "fio's answer is not what it should be", cause=repr(error), detail=text[-500:]
         ) from error
     total = sum(one["total_ios"] for one in ways.values())
+    past = past_cache(asked)
     return Measured(
         seconds=seconds,
         histograms={f"{way}_latency": histogram for way, (histogram, _) in done.items()},
@@ -87,11 +90,16 @@ def parse(text: str, asked: Asked, rate: float | None = None) -> Measured:
         achieved=sum(one["iops"] for one in ways.values()) / rate if rate else None,
         steady=steady[0],
         steady_why=steady[1],
-        cache="none" if asked.direct else "unknown",
-        reasons=() if asked.direct else ("not direct I/O: the page cache is part of what was measured",),
+        cache="none" if past else "unknown",
+        reasons=() if past else ("not direct I/O: the page cache is part of what was measured",),
         notes={"fio": facts["fio version"], "cpu_user": job["usr_cpu"], "cpu_system": job["sys_cpu"],
                "disks": facts.get("disk_util", [])},
     )  # fmt: skip
+
+
+def past_cache(asked: Asked) -> bool:
+    """Whether it goes past the page cache: a file that is mapped into memory is in it, whatever was asked for. Pure."""
+    return asked.direct and asked.engine != "mmap"
 
 
 def _of_way(facts: Mapping[str, Any]) -> tuple[Histogram, dict[str, Value]]:
@@ -122,7 +130,11 @@ class Storage:
 
     def service(self, recipe: BenchRecipe, place: Place) -> Nothing:
         asked = recipe.workload.fio or Asked()
-        where = asked.device or asked.folder or str(place.share if recipe.target.job else place.folder)
+        if asked.device is not None:
+            return Nothing(
+                {"where": asked.device}
+            )  # the file system that its name lies on is not what is measured
+        where = asked.folder or str(place.share if recipe.target.job else place.folder)
         return Nothing({"where": where, **file_system(Path(where))})
 
     def client(self, recipe: BenchRecipe, place: Place) -> Driven:
@@ -138,10 +150,11 @@ def measure(recipe: BenchRecipe, place: Place, number: int) -> Measured:
             ran = runner(place, recipe.target.job, recipe.name)(command)
         except CommandFailed as error:
             raise refused(error, asked) from error
+        memory = in_memory(folder) if asked.device is None and recipe.target.job is None else ()
     closed = recipe.load.arrivals == "closed"
     found = parse(ran.done.stdout, asked, None if closed else recipe.load.rate)
     notes = {**found.notes, "job": ran.job, "node": ran.node, "command": command.paste(), **_memory(asked)}
-    return Measured(**{**vars(found), "notes": notes})
+    return Measured(**{**vars(found), "notes": notes, "reasons": (*found.reasons, *memory)})
 
 
 def refused(error: CommandFailed, asked: Asked) -> AiHowError:
@@ -181,6 +194,12 @@ def file_system(path: Path) -> dict[str, Any]:
     except OSError:
         return {}
     return {"file_system": best[2], "mount": best[1], "source": best[0]} if best else {}
+
+
+def in_memory(path: Path) -> tuple[str, ...]:
+    """What there is against storage that is none: newer kernels take direct I/O there, and drop nothing of it."""
+    kind = file_system(path.resolve()).get("file_system", "")
+    return (f"a file system in memory ({kind}): no storage was measured",) if kind in _MEMORY else ()
 
 
 def _memory(asked: Asked) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ai_how.bench.interfaces import Measured, Place
 from ai_how.bench.model import Value
-from ai_how.bench.targets.driven import Driven, Nothing, seconds_histogram
+from ai_how.bench.targets.driven import Driven, Nothing, cold, seconds_histogram
 from ai_how.bench.targets.fio import file_system
 from ai_how.bench.targets.probe import probed
 from ai_how.spec.bench import BenchRecipe
@@ -52,7 +52,7 @@ def judge(answer: Mapping[str, Any], asked: Asked) -> Measured:
         },
         sent=samples,
         good=samples,
-        cache="cold" if asked.cold else "warm",
+        **cold(asked.cold, answer["kept"]),
         notes={"torch": answer["version"]},
     )
 
