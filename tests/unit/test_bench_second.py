@@ -129,3 +129,19 @@ def test_what_cannot_be_asked_is_refused_before_anything_runs(tmp_path: Path) ->
     wrong = wrong.model_copy(update={"target": wrong.target.model_copy(update={"second": ("warp",)})})
     with pytest.raises(UsageError, match="warp knows no target"):
         Seconded(wrong, Place(LocalGate(), tmp_path), Inner())
+
+
+def test_warp_is_asked_of_the_store_that_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The site's own has keys that are shown to no other."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "theirs")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    settings = {"s3_access_key": "ours", "s3_secret_key": "ours", "s3_url": "http://127.0.0.1:1"}
+    place = Place(LocalGate(), tmp_path, settings=settings)
+    own = recipe("warp")
+    command = TOOLS["warp"].ask(own, place, tmp_path)
+    assert "127.0.0.1:1" in command.argv and command.env["WARP_ACCESS_KEY"] == "ours"
+    other = own.model_copy(
+        update={"target": own.target.model_copy(update={"url": "http://store.example:9000"})}
+    )
+    command = TOOLS["warp"].ask(other, place, tmp_path)
+    assert "store.example:9000" in command.argv and command.env["WARP_ACCESS_KEY"] == "theirs"

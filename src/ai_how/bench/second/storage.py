@@ -11,6 +11,8 @@ from pathlib import Path
 from ai_how.bench.interfaces import Place
 from ai_how.bench.model import Value
 from ai_how.bench.second.model import Tool, milliseconds
+from ai_how.bench.targets.s3 import at_the_store, keys_of
+from ai_how.bench.targets.web import wanted_address
 from ai_how.run import Command
 from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.bench_workloads import Collective, Fio, Metadata, Objects, size_bytes
@@ -76,14 +78,14 @@ def parse_mdtest(text: str) -> Mapping[str, Value]:
 
 def ask_warp(recipe: BenchRecipe, place: Place, folder: Path) -> Command:
     asked = recipe.workload.objects or Objects()
-    address = place.settings.get("s3_url", "").removeprefix("http://") or str(place.address)
+    place = at_the_store(recipe, place)
+    address, (key, secret) = str(wanted_address(place)), keys_of(asked, place)
     words = (
         "warp", "put" if asked.operation == "part" else asked.operation, "--host", address, "--bucket",
         f"{asked.bucket}-warp", "--obj.size", f"{asked.bytes}B", "--concurrent", str(recipe.load.clients),
         "--duration", f"{max(1, round(recipe.load.seconds))}s", "--no-color", "--benchdata", str(folder / "warp"),
     )  # fmt: skip
-    keys = {"WARP_ACCESS_KEY": place.settings.get("s3_access_key", ""),
-            "WARP_SECRET_KEY": place.settings.get("s3_secret_key", "")}  # fmt: skip
+    keys = {"WARP_ACCESS_KEY": key, "WARP_SECRET_KEY": secret, "WARP_REGION": asked.region}
     return Command(words, env=keys, cwd=folder, timeout=recipe.load.seconds + 600)
 
 

@@ -10,7 +10,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +35,9 @@ _FRESH = 300.0
 #: Objects of a benchmark begin so: nothing else in a bucket is touched.
 PREFIX = "ai-how-bench/"
 _UPLOAD = re.compile(r"<UploadId>([^<]+)</UploadId>")
+#: That a list of parts goes on, and behind which part.
+_MORE = re.compile(r"<IsTruncated>\s*true\s*<")
+_NEXT = re.compile(r"<NextPartNumberMarker>\s*(\d+)\s*<")
 
 
 @dataclass(slots=True, eq=False)
@@ -56,15 +59,7 @@ class Store:
 
     def __init__(self, asked: Asked, address: Address, place: Place) -> None:
         self._asked, self.address = asked, address
-        known = place.settings
-        key = known.get("s3_access_key") or os.environ.get(asked.key_variable)
-        secret = known.get("s3_secret_key") or os.environ.get(asked.secret_variable)
-        if not key or not secret:
-            raise NotFound(
-                f"the keys of the object store are not set: ${asked.key_variable} and ${asked.secret_variable}",
-                todo="Export both; for the site's own store leave `target.url` out.",
-            )
-        self._auth = AWS4Auth(key, secret, asked.region, "s3")
+        self._auth = AWS4Auth(*keys_of(asked, place), asked.region, "s3")
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy stands before what is measured
         if address.trust:
@@ -114,6 +109,18 @@ class Store:
                 detail=answer.text[:500] or None,
             )
         return answer
+
+
+def keys_of(asked: Asked, place: Place) -> tuple[str, str]:
+    """The access key and the secret. Raises :class:`NotFound` where they are not set."""
+    key = place.settings.get("s3_access_key") or os.environ.get(asked.key_variable)
+    secret = place.settings.get("s3_secret_key") or os.environ.get(asked.secret_variable)
+    if not key or not secret:
+        raise NotFound(
+            f"the keys of the object store are not set: ${asked.key_variable} and ${asked.secret_variable}",
+            todo="Export both; for the site's own store leave `target.url` out.",
+        )
+    return key, secret
 
 
 class Service(Standing):
@@ -215,6 +222,7 @@ class ObjectClient(Around):
     def __init__(self, recipe: BenchRecipe, place: Place) -> None:
         self._asked = asked = recipe.workload.objects or Asked()
         self._uploads: list[str] = []
+        self._begun: set[tuple[int, str]] = set()
         self._store = store = Store(asked, wanted_address(place), place)
         if asked.operation == "part" and (recipe.load.generators > 1 or recipe.load.nodes):
             raise UsageError(
@@ -229,8 +237,12 @@ class ObjectClient(Around):
 
     def run(self, number: int, heard: Heard | None = None) -> Measured:
         asked = self._asked
-        begun = self._begin() if asked.operation == "part" else []
-        found = self._inner.run(number, heard)
+        try:
+            begun = self._begin() if asked.operation == "part" else []
+            found = self._inner.run(number, heard)
+            ended = self._complete() if asked.operation == "part" else []
+        finally:
+            self._give_up()
         for one in found.exchanges:
             if (
                 asked.operation == "get"
@@ -241,7 +253,6 @@ class ObjectClient(Around):
                 one.error = "not the object"
         extra: dict[str, Any] = {}
         if asked.operation == "part":
-            ended = self._complete()
             extra["histograms"] = {"initiate": seconds_histogram(begun), "complete": seconds_histogram(ended)}
         moved = asked.bytes * sum(one.good for one in found.exchanges)
         if asked.operation != "list":
@@ -260,21 +271,45 @@ class ObjectClient(Around):
             if match is None:
                 raise CouldNotTell("the object store began no upload", detail=answer.text[:500])
             self._uploads.append(match[1])
+            self._begun.add((index, match[1]))
         return times
 
     def _complete(self) -> list[float]:
-        """Complete every upload with the parts that the store has of it, give up one without; seconds of each."""
+        """Complete every upload with the parts that the store has of it; seconds of each. One without is given up."""
         times = []
         for index, upload in enumerate(self._uploads):
-            path = f"{self._store.path(name_of(index))}?uploadId={quote(upload, safe='')}"
-            body = completion(self._store.send("GET", path).text)
+            path = self._of(index, upload)
+            body = completion("".join(self._listed(path)))
             if not body:
-                self._store.send("DELETE", path, accept=(404,))
                 continue
             before = time.monotonic()
-            self._store.send("POST", path, body.encode())
+            answer = self._store.send("POST", path, body.encode())
             times.append(time.monotonic() - before)
+            if "<Error>" in answer.text:  # S3 says so behind a status of success, as it may take long
+                raise CouldNotTell("the object store completed no upload", detail=answer.text[:500])
+            self._begun.discard((index, upload))
         return times
+
+    def _of(self, index: int, upload: str) -> str:
+        return f"{self._store.path(name_of(index))}?uploadId={quote(upload, safe='')}"
+
+    def _listed(self, path: str) -> Iterator[str]:
+        """The store's list of an upload's parts, which comes in pages of a thousand."""
+        after = ""
+        while True:
+            text = self._store.send("GET", f"{path}{after}").text
+            yield text
+            following = _NEXT.search(text)
+            if _MORE.search(text) is None or following is None:
+                return
+            after = f"&part-number-marker={following[1]}"
+
+    def _give_up(self) -> None:
+        """Give up what was begun and not completed: its parts would lie in the store, where no list shows them."""
+        for index, upload in sorted(self._begun):
+            with suppress(CouldNotTell):
+                self._store.send("DELETE", self._of(index, upload), accept=(404,))
+        self._begun.clear()
 
 
 def completion(listed: str) -> str:
