@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
+from itertools import pairwise
 
 import pytest
 from sample_bench import GOLDEN, sample
@@ -13,7 +15,8 @@ from ai_how.bench.answers import answers
 from ai_how.bench.model import Figure, Probe, Result, Saturation
 from ai_how.bench.report import html
 from ai_how.bench.report.families import front, member
-from ai_how.bench.report.numbers import named
+from ai_how.bench.report.numbers import named, number, reading
+from ai_how.draw.charts import scale
 from ai_how.draw.plot import Axes, Curve, apart, exact, plot
 from ai_how.spec.bench import parse_bench
 
@@ -241,3 +244,52 @@ def test_a_machine_that_changed_after_many_runs_is_told_all_the_same(result: Res
     page = html([result.model_copy(update={"runs": runs})])
     assert "the machine changed: a fixed piece of work took 10.0 ms" in page
     assert "The first 40 of 45 runs." in page
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (999.4, "999"),
+        (999.7, "1,000"),
+        (9999.7, "10\u202fk"),
+        (999_700.0, "1\u202fM"),
+        (0.23, "0.23"),
+        (0.0, "0"),
+    ],
+)
+def test_no_number_is_told_in_powers_of_ten(value: float, words: str) -> None:
+    assert number(value) == words
+    assert reading(999_700.0, "B") == "1\u202fMB"
+
+
+def test_all_of_it_is_told_of_all_of_it_alone() -> None:
+    assert [reading(share, "share") for share in (1.0, 0.99998, 0.98)] == [
+        "100\u202f%",
+        "99.9\u202f%",
+        "98\u202f%",
+    ]
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 2, 4, 8, 512, 700, 715, 724, 1024], list(range(1, 700)), [0, 1, 10_000], [900, 950, 1000]]
+)
+def test_what_stands_beneath_a_picture_does_not_run_together(values: list[float]) -> None:
+    """A search tries many loads that are near to its answer."""
+    made = exact(values)
+    places = [made.at(tick) for tick in made.ticks]
+    assert min(right - left for left, right in pairwise(places)) >= 0.14
+    assert (made.ticks[0], made.ticks[-1]) == (min(values), max(values))
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [100.001, 100.002], [100.0], [1e-7, 1.001e-7], [0.0, 5.0]])
+def test_no_two_lines_of_a_picture_bear_the_same_words(values: list[float]) -> None:
+    made = scale(values)
+    words = [number(tick) for tick in made.ticks]
+    assert len(set(words)) == len(words) > 1 and made.low >= 0
+
+
+def test_a_curve_without_any_number_is_none_and_a_long_name_stays_in_its_card() -> None:
+    axes = Axes("load", number, number)
+    assert "nothing was recorded" in plot([Curve("p50", "c1", [(1, math.nan), (2, math.nan)])], axes, "x")
+    long = plot([Curve("model=meta/llama-70b-instruct", "c1", [(1, 1.0), (2, 2.0)])], axes, "x")
+    assert 'text-anchor="end"' in long.split("model=meta")[0].rpartition("<text")[2]

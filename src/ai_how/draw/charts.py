@@ -21,6 +21,8 @@ Point = tuple[float, float]
 _STRETCHED = 1000
 _MOST_POINTS = 400
 _MOST_DOTS = 40
+#: The least that a scale spans, as a share of its values: what changes by less is to look flat.
+_FLAT = 0.04
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,12 @@ def scale(values: Sequence[float], *, most: int = 5, logarithmic: bool | None = 
 
 
 def _linear_scale(low: float, high: float, most: int) -> Scale:
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
+    size = max(abs(low), abs(high))
+    if not size:
+        low, high = 0.0, 1.0
+    elif high - low < _FLAT * size:  # or all lines would bear the same three digits
+        middle = (low + high) / 2
+        low, high = middle - _FLAT * size / 2, middle + _FLAT * size / 2
     step = _step((high - low) / (most - 1))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(round(number * step, 10) for number in range(first, last + 1))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ai_how.draw.charts import Point, Reader, Scale, percent_of, scale, thin
 from ai_how.draw.markup import Markup, element, join
 
 _STRETCHED = 1000
 _DOTS = 60
+#: Letters of a name that fit between the picture and the edge of its card.
+_BESIDE = 12
 #: Pixels below which two labels at the curves' ends would overlap.
 _APART = 15.0
 #: A band is drawn to so many times the highest value, or as small a part of the lowest.
@@ -58,7 +60,7 @@ class Axes:
 
 def plot(curves: Sequence[Curve], axes: Axes, label: str) -> Markup:
     """The picture. ``label`` tells it to who cannot see it."""
-    drawn = [curve for curve in curves if curve.points]
+    drawn = [curve for curve in curves if thin(curve.points)]
     if not drawn:
         return element("p", "nothing was recorded", class_="none")
     x = axes.x or scale([at for curve in drawn for at, _ in curve.points])
@@ -178,10 +180,21 @@ def _names(curves: Sequence[Curve], x: Scale, y: Scale, axes: Axes) -> list[Mark
     ends.sort(key=lambda end: end[0])
     return [
         element(
-            "text", curve.label, x=percent_of(across), dx="10", y=top + 4.5, class_=f"name-of {curve.kind}"
+            "text",
+            curve.label,
+            x=percent_of(across),
+            dx="10" if beside(curve) else "-10",
+            y=top + 4.5,
+            class_=f"name-of {curve.kind}",
+            text_anchor=None if beside(curve) else "end",
         )
         for top, (_, across, curve) in zip(apart([end[0] for end in ends]), ends, strict=True)
     ]
+
+
+def beside(curve: Curve) -> bool:
+    """Whether there is room for a curve's name beside the picture; a longer one stands inside."""
+    return len(curve.label) <= _BESIDE
 
 
 def apart(places: Sequence[float], least: float = _APART) -> list[float]:
@@ -201,14 +214,17 @@ def _top(group: Sequence[float], least: float) -> float:
 
 
 def exact(values: Sequence[float], most: int = 7) -> Scale:
-    """From the lowest of some values to the highest, with a line at each; at some of them when they are many."""
+    """From the lowest of some values to the highest, with a line at each that is not too near to another."""
     ordered = sorted(set(values))
     low, high = ordered[0], ordered[-1]
     if high <= low:
         return Scale(low - 1, low + 1, (low,))
-    step = max(1, math.ceil(len(ordered) / most))
-    ticks = (*ordered[:-1:step], high)
-    return Scale(low, high, ticks, logarithmic=low > 0 and high / low > 6)
+    bare = Scale(low, high, (), logarithmic=low > 0 and high / low > 6)
+    ticks = [low]
+    for value in ordered[1:-1]:
+        if min(bare.at(value) - bare.at(ticks[-1]), 1 - bare.at(value)) >= 1 / most:
+            ticks.append(value)
+    return replace(bare, ticks=(*ticks, high))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from ai_how.bench.model import Figure, Result, spot
 from ai_how.draw.markup import Markup, element, join
 from ai_how.draw.words import THIN
 
-#: From which size on a number is told in what.
-_LARGE = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
+#: From which size on a number is told in what: what three digits round up to a thousand is told in the next.
+_LARGE = ((999.5e9, 1e12, "T"), (999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (9999.5, 1e3, "k"))
 #: Colours of curves, in order.
 KINDS = ("c1", "c2", "c3", "c4", "c5", "c6")
 _NAMES = {
@@ -26,7 +26,7 @@ def number(value: float) -> str:
     for least, factor, letter in _LARGE:
         if size >= least:
             return f"{value / factor:.3g}{THIN}{letter}"
-    if size >= 1000:
+    if size >= 999.5:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
@@ -47,7 +47,8 @@ def reading(value: float, unit: str) -> str:
     if unit in ("B", "B/s"):
         return bytes_of(value) + unit[1:]
     if unit == "share":
-        return f"{100 * value:.3g}{THIN}%"
+        text = f"{100 * value:.3g}"
+        return f"{'99.9' if text == '100' and value < 1 else text}{THIN}%"  # all of it is all of it alone
     if unit == "1/s":
         return f"{number(value)}{THIN}/s"
     return f"{number(value)}{THIN}{unit}" if unit else number(value)
@@ -56,7 +57,7 @@ def reading(value: float, unit: str) -> str:
 def bytes_of(value: float) -> str:
     """``312 MB``."""
     for factor, letter in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if abs(value) >= factor:
+        if abs(value) >= 0.9995 * factor:
             return f"{value / factor:.3g}{THIN}{letter}"
     return f"{value:.0f}{THIN}B"
 
