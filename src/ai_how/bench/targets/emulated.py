@@ -46,7 +46,7 @@ class Emulated:
 
     def __init__(self, nodes: int, place: Place) -> None:
         self._nodes, self._place = nodes, place
-        self._folder = Path(tempfile.mkdtemp(prefix="ai-how-emu-"))
+        self._folder = Path()
         self._pids: list[int] = []
 
     @staticmethod
@@ -59,7 +59,8 @@ class Emulated:
 
     def start(self) -> Mapping[str, Any]:
         found = Toolbox(self._place.gate, Folders.of_user(os.environ)).ensure(_PROGRAMS)
-        folder, gate = self._folder, self._place.gate
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="ai-how-emu-"))
+        gate = self._place.gate
         folder.chmod(0o711)  # munged wants its socket within everybody's reach, and its key within nobody's
         for name in ("state", "spool", "log"):
             (folder / name).mkdir(mode=0o700)
@@ -99,7 +100,8 @@ class Emulated:
         for pid in self._pids:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder.name:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self, command: Command) -> None:
         self._pids.append(self._place.gate.start(command, self._folder / "log" / "daemons"))

@@ -6,6 +6,8 @@ What is measured is the cluster that the site has, or an emulated one with more 
 from __future__ import annotations
 
 import secrets
+import shlex
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ from ai_how.bench.targets.driven import Driven, Nothing, seconds_histogram
 from ai_how.bench.targets.emulated import Emulated
 from ai_how.bench.targets.fio import working_folder
 from ai_how.errors import CommandFailed, TimedOut, UsageError
-from ai_how.run import wait_until
+from ai_how.run import undisturbed, wait_until
 from ai_how.slurm.control import Slurm
 from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.bench_workloads import Scheduler as Asked
@@ -70,6 +72,7 @@ def measure(recipe: BenchRecipe, place: Place, number: int) -> Measured:
         finally:
             with suppress(CommandFailed):
                 slurm.cancel_named(name)
+            run.clean()
 
 
 class Run:
@@ -77,14 +80,19 @@ class Run:
 
     def __init__(self, slurm: Slurm, name: str, share: Path, folder: Path) -> None:
         self._slurm, self._name, self._folder = slurm, name, folder
-        self._starts = share / f"{name}.starts"
+        self._starts = share / f"{name}-starts"
+
+    def clean(self) -> None:
+        """Take away what the jobs have told."""
+        with undisturbed():
+            shutil.rmtree(self._starts, ignore_errors=True)
 
     def all(self, asked: Asked, clients: int) -> Measured:
+        self._starts.mkdir(mode=0o700)
         begun = time.monotonic()
         depth = self._fill(asked.depth)
         submits, seconds = self._submit(asked.jobs, clients)
         starts = self._started(submits, asked.jobs)
-        self._starts.unlink(missing_ok=True)
         listing = self._timed(lambda: self._slurm.jobs())
         array = self._timed(lambda: self._slurm.submit(_held(asked.array), self._name, self._folder))
         cancel = self._timed(self._cancelled)
@@ -128,7 +136,7 @@ class Run:
         lock = threading.Lock()
 
         def one(index: int) -> None:
-            text = _SAYS.format(index=index, file=self._starts)
+            text = _SAYS.format(file=shlex.quote(str(self._starts / str(index))))
             wall, before = time.time(), time.monotonic()
             self._slurm.submit(text, self._name, self._folder)
             with lock:
@@ -142,15 +150,17 @@ class Run:
     def _started(self, submits: Mapping[int, tuple[float, float]], jobs: int) -> list[float]:
         """Seconds from the submission to the script's first line, of each job that started within patience."""
 
-        def told() -> dict[int, float] | None:
-            lines = self._starts.read_text().split("\n")[:-1] if self._starts.exists() else []
-            starts = {int(index): float(at) for index, at in (line.split() for line in lines)}
-            return starts if len(starts) == jobs else None
+        def told() -> bool:
+            return sum(1 for path in self._starts.iterdir() if path.name.isdigit()) == jobs
 
         with suppress(TimedOut):
-            starts = wait_until(told, what="the start of every job", timeout=_PATIENCE)
-            return [at - submits[index][0] for index, at in starts.items()]
-        return []
+            wait_until(told, what="the start of every job", timeout=_PATIENCE)
+        # Each has a file of its own: several nodes that write to the end of one file of a network lose lines.
+        return [
+            float(path.read_text()) - submits[int(path.name)][0]
+            for path in self._starts.iterdir()
+            if path.name.isdigit()
+        ]
 
     def _cancelled(self) -> None:
         """Cancel all of this name, and wait until none is left that waits or runs."""
@@ -174,7 +184,7 @@ def clocks_apart(starts: Sequence[float]) -> dict[str, str]:
 
 
 _OPTIONS = "#SBATCH --ntasks=1\n#SBATCH --mem=1M\n#SBATCH --time=00:05:00\n#SBATCH --output=/dev/null\n"
-_SAYS = f"#!/bin/sh\n{_OPTIONS}echo {{index}} $(date +%s.%N) >>{{file}}\n"
+_SAYS = f"#!/bin/sh\n{_OPTIONS}date +%s.%N >{{file}}.part && mv {{file}}.part {{file}}\n"
 
 
 def _held(tasks: int) -> str:
