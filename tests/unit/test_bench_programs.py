@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from ai_how.bench.exchange import Exchange
 from ai_how.bench.figures import figures, record
 from ai_how.bench.interfaces import Measured, Place
 from ai_how.bench.model import Calibration, Value
-from ai_how.bench.targets import checkpoint, fio, pair, sql
+from ai_how.bench.targets import checkpoint, fio, pair, scheduler, sql
 from ai_how.bench.targets.scheduler import clocks_apart
-from ai_how.errors import CouldNotTell
-from ai_how.run import LocalGate
+from ai_how.errors import CommandFailed, CouldNotTell, UsageError
+from ai_how.run import Command, Completed, LocalGate
 from ai_how.spec.bench import BenchRecipe, parse_bench
 from ai_how.spec.bench_workloads import Checkpoint, Fio, Sql
 
@@ -220,3 +221,104 @@ def test_what_memory_still_holds_was_not_read_cold() -> None:
         found.cache == "warm" and "100% of what was to be read cold was in memory still" in found.reasons[0]
     )
     assert checkpoint.judge(answer | {"kept": 0.0}, Checkpoint(cold=False)).cache == "warm"
+
+
+# --- scheduler ----------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """A Slurm that runs jobs at once, but of the jobs that say when they start every other one alone."""
+
+    def __init__(self, every: int = 2) -> None:
+        self._every, self.jobs_run = every, 0
+
+    def submit(self, text: str, name: str, folder: Path) -> int:
+        if "date" in text:
+            self.jobs_run += 1
+            if self.jobs_run % self._every == 0:
+                LocalGate().run(Command(("sh", "-c", text)))
+        return self.jobs_run
+
+    def jobs(self) -> list[object]:
+        return []
+
+    def cancel_named(self, name: str) -> None:
+        return
+
+    def waiting_or_running(self, name: str) -> list[object]:
+        return []
+
+
+def test_jobs_that_did_not_start_cost_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "_PATIENCE", 0.5)
+    monkeypatch.setattr(scheduler, "slurm_of", lambda recipe, place: Cluster())
+    recipe = parse_bench(
+        f"{HEAD}target: {{api: scheduler}}\nload: {{arrivals: closed, clients: 2}}\n"
+        "workload: {scheduler: {jobs: 6, array: 5}}\n",
+        "r.yaml",
+    )
+    share = tmp_path / "a share"
+    share.mkdir()
+    found = scheduler.measure(recipe, Place(LocalGate(), tmp_path, share=share), 1)
+    assert (found.good, found.errors) == (3, {"did not start": 3}) and len(found.histograms["start"]) == 3
+    assert not list(share.iterdir())
+
+
+def test_jobs_that_slurm_refuses_leave_nothing_in_the_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Cluster, text: str, name: str, folder: Path) -> int:
+        if self.jobs_run == 2:
+            raise CommandFailed("sbatch: error: Batch job submission failed")
+        return Cluster.jobs_of(self, text, name, folder)
+
+    monkeypatch.setattr(Cluster, "jobs_of", Cluster.submit, raising=False)
+    monkeypatch.setattr(Cluster, "submit", refuse)
+    monkeypatch.setattr(scheduler, "slurm_of", lambda recipe, place: Cluster(1))
+    recipe = parse_bench(f"{HEAD}target: {{api: scheduler}}\nload: {{arrivals: closed}}\n", "r.yaml")
+    (tmp_path / "share").mkdir()
+    with pytest.raises(CommandFailed):
+        scheduler.measure(recipe, Place(LocalGate(), tmp_path, share=tmp_path / "share"), 1)
+    assert not list((tmp_path / "share").iterdir())
+
+
+# --- pgbench on a server that is there ----------------------------------------------------------------
+
+
+class Server(LocalGate):
+    """Runs no pgbench: a server of somebody's, with or without pgbench's tables."""
+
+    def __init__(self, tables: bool = False, dies: bool = False) -> None:
+        self.tables, self.dies, self.asked = tables, dies, list[str]()
+
+    def run(self, command: Command, *, check: bool = True) -> Completed:
+        words = command.argv
+        steps = next((word for word in words if word.startswith("--init-steps")), "")
+        self.asked.append(steps or "run")
+        if "t" in steps.removeprefix("--init-steps=") and self.tables:
+            raise CommandFailed("pgbench ended", detail='ERROR:  relation "pgbench_accounts" already exists')
+        if not steps:
+            if self.dies:
+                raise CommandFailed("pgbench ended", detail="server closed the connection unexpectedly")
+            prefix = next(word for word in words if word.startswith("--log-prefix="))
+            Path(f"{prefix.partition('=')[2]}.1").write_text(
+                "\n".join(line(i / 100, 0.005) for i in range(9))
+            )
+        return Completed(command, 0, REPORT.format(tps=1, failed=0), "", 0.1)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_nothing_of_pgbench_stays_in_a_database_of_somebody(dies: bool, tmp_path: Path) -> None:
+    recipe, gate = sql_recipe("workload: {sql: {server: dbname=theirs}}\n"), Server(dies=dies)
+    with pytest.raises(CommandFailed) if dies else nullcontext():
+        sql.measure(recipe, Place(gate, tmp_path), 1)
+    assert gate.asked == ["--init-steps=tgvp", "run", "--init-steps=d"]
+
+
+def test_tables_that_were_there_before_are_neither_used_nor_dropped(tmp_path: Path) -> None:
+    recipe, gate = sql_recipe("workload: {sql: {server: dbname=theirs}}\n"), Server(tables=True)
+    with pytest.raises(UsageError, match="has pgbench's tables already") as caught:
+        sql.measure(recipe, Place(gate, tmp_path), 1)
+    assert gate.asked == ["--init-steps=tgvp"] and "--init-steps=d dbname=theirs" in (caught.value.todo or "")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +15,10 @@ from ai_how.bench.model import Value
 from ai_how.bench.steady import judge
 from ai_how.bench.targets.driven import Driven, Nothing
 from ai_how.bench.targets.fio import working_folder
-from ai_how.bench.targets.job import runner
+from ai_how.bench.targets.job import Ran, Runner, runner
 from ai_how.bench.targets.postgresql import beside
-from ai_how.errors import CouldNotTell, UsageError
+from ai_how.errors import AiHowError, CommandFailed, CouldNotTell, UsageError
+from ai_how.run import Command
 from ai_how.spec.bench import BenchRecipe
 from ai_how.spec.bench_workloads import Sql as Asked
 
@@ -129,15 +132,46 @@ def measure(recipe: BenchRecipe, place: Place, number: int) -> Measured:
     """One run of pgbench, on tables made anew. Raises :class:`CommandFailed` with what it said when it could not."""
     asked = recipe.workload.sql or Asked()
     words = (asked.server,) if asked.server else ()
-    make = ("pgbench", "--initialize", f"--scale={asked.scale}", "--quiet", *words)
+    # On somebody's server nothing is dropped that was there: without the step "d" a table that is there is an error.
+    steps = ("--init-steps=tgvp",) if asked.server else ()
+    make = ("pgbench", "--initialize", *steps, f"--scale={asked.scale}", "--quiet", *words)
     with working_folder(None, recipe, place) as folder:
         ask = argv(asked, recipe, words, folder / "log", number)
         limit = recipe.load.seconds + 3600
         run = runner(place, recipe.target.job, recipe.name)
-        rans = [run(one) for one in beside(place, asked.server, (make, ask), folder, timeout=limit)]
+        settings = {"max_connections": str(max(100, recipe.load.clients + 10, recipe.load.connections + 10))}
+        commands = beside(place, asked.server, (make, ask), folder, settings=settings, timeout=limit)
+        if asked.server is None:
+            rans = [run(one) for one in commands]
+        else:
+            drop = ("pgbench", "--initialize", "--init-steps=d", *words)
+            rans = there(run, commands, beside(place, asked.server, (drop,), folder, timeout=limit)[0])
         log = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("log.*")))
     found = parse(rans[-1].done.stdout, log, asked, recipe)
     return with_notes(found, {"job": rans[-1].job, "node": rans[-1].node, "command": " ".join(ask)})
+
+
+def there(run: Runner, commands: Sequence[Command], drop: Command) -> list[Ran]:
+    """Run them on somebody's server, and drop what they made, whatever happens.
+
+    Raises :class:`UsageError` where tables of those names are there already, and leaves them alone.
+    """
+    ours = True
+    try:
+        return [run(one) for one in commands]
+    except CommandFailed as error:
+        ours = "already exists" not in (error.detail or "")
+        if ours:
+            raise
+        raise UsageError(
+            "the database has pgbench's tables already",
+            cause="a benchmark makes its own, and what is in those would be lost",
+            todo=f"Name another database, or drop them: `{shlex.join(drop.argv)}`.",
+        ) from error
+    finally:
+        if ours:
+            with suppress(AiHowError):
+                run(drop)
 
 
 def with_notes(found: Measured, notes: Mapping[str, Any]) -> Measured:
