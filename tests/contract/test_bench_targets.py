@@ -271,3 +271,11 @@ def test_objects_are_put_read_and_listed_by_signed_requests(operation: str, tmp_
     assert run.good == run.sent > 0 and not run.errors
     assert ("bandwidth" in run.values) == (operation != "list")
     assert WEED.keys["secretKey"] not in result.model_dump_json()
+
+
+def test_each_point_reads_objects_of_its_own_size_and_number(tmp_path: Path) -> None:
+    text = ROWS["s3"].recipe.replace("part", "get").replace("5242880", "1000")
+    text += "sweep: {workload.objects.bytes: [1000, 2000], workload.objects.objects: [2, 5]}\n"
+    with object_store(tmp_path) as place:
+        result = Bench(parse_bench(text, "sizes"), place).run()
+    assert len(result.runs) == 4 and all(run.good == run.sent > 0 for run in result.runs)

@@ -130,6 +130,8 @@ class Service(Standing):
         super().__init__(place)
         self._asked = recipe.workload.objects or Asked()
         self._store = Store(self._asked, wanted_address(place), place)
+        swept = recipe.sweep.get("workload.objects.objects", ())
+        self._most = max([self._asked.objects, *(one for one in swept if isinstance(one, int))])
         self._made = False
 
     def start(self) -> Mapping[str, Any]:
@@ -148,7 +150,7 @@ class Service(Standing):
 
     def stop(self) -> None:
         with suppress(CouldNotTell):
-            for index in range(self._asked.objects):
+            for index in range(self._most):
                 self._store.send("DELETE", self._store.path(name_of(index)), accept=(404,))
             if self._made:
                 self._store.send("DELETE", self._store.path(), accept=(404, 409))
@@ -237,6 +239,8 @@ class ObjectClient(Around):
 
     def run(self, number: int, heard: Heard | None = None) -> Measured:
         asked = self._asked
+        if asked.operation in ("get", "list"):
+            self._fill()
         try:
             begun = self._begin() if asked.operation == "part" else []
             found = self._inner.run(number, heard)
@@ -258,6 +262,14 @@ class ObjectClient(Around):
         if asked.operation != "list":
             extra["values"] = {"bandwidth": Value(value=moved / 2**20 / found.seconds, unit="MiB/s")}
         return replace(found, cache="warm" if asked.operation == "get" else None, **extra)
+
+    def _fill(self) -> None:
+        """Put the objects of this point where those of another one lie, or none."""
+        paths = [self._store.path(name_of(index)) for index in range(self._asked.objects)]
+        heads = [self._store.send("HEAD", path, accept=(404,)) for path in {paths[0], paths[-1]}]
+        if any(not one.ok or int(one.headers["content-length"]) != self._asked.bytes for one in heads):
+            for path in paths:
+                self._store.send("PUT", path, body_of(self._asked))
 
     def _begin(self) -> list[float]:
         """Begin every upload; the seconds of each."""
