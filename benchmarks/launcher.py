@@ -67,7 +67,8 @@ def replica(
     words = (sys.executable, str(Path(__file__).resolve()), "--engine", "{engine_host}:{engine_port}")
     argv = guarded((*words, str(folder / "told")), place)
     if loopback:
-        argv = (*argv[: argv.index("--")], "--loopback", *argv[argv.index("--") :])
+        # What an image is given: no network of its own, so that the engine can be asked directly, too.
+        argv = (*argv[: argv.index("--")], "--image", *argv[argv.index("--") :])
     launch = Launch(
         argv, Readiness("/v1/models", "data", "id", refuses_strangers=True), secret_variable=GUARD_SECRET,
         load=GUARD_LOAD, end_signal="INT",
