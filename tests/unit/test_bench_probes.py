@@ -149,7 +149,7 @@ def test_what_is_in_memory_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     probe = loaded("checkpoint", monkeypatch, torch=types.ModuleType("torch"))
     file = tmp_path / "file"
     file.write_bytes(bytes(1_000_000))
-    assert probe.known(file) == 1.0
+    assert probe.share_in_memory(file) == 1.0
     with Path("/dev/shm", f"ai-how-{os.getpid()}").open("wb") as there:
         path = Path(there.name)
         try:
@@ -157,8 +157,8 @@ def test_what_is_in_memory_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             there.flush()
             os.fsync(there.fileno())
             probe.drop(path)
-            assert probe.known(path) == 1.0
+            assert probe.share_in_memory(path) == 1.0
         finally:
             path.unlink()
     file.write_bytes(b"")
-    assert probe.known(file) == 0.0
+    assert probe.share_in_memory(file) == 0.0

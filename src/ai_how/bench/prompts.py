@@ -25,6 +25,12 @@ _TEXT = """
 _WORDS = tuple(_TEXT.split())
 
 
+@lru_cache(maxsize=16)
+def _shared(seed: int, count: int) -> tuple[str, ...]:
+    """The words with which all prompts of a recipe begin."""
+    return tuple(random.Random(seed).choices(_WORDS, k=count))
+
+
 def prompt(asked: Prompts, index: int) -> str:
     """Prompt ``index``, the same whenever it is asked for.
 
@@ -36,11 +42,10 @@ def prompt(asked: Prompts, index: int) -> str:
     if asked.file is not None:
         lines = lines_of(asked.file)
         return lines[place % len(lines)]
-    common = random.Random(asked.seed)
     own = random.Random(f"{asked.seed}/{place}")
     shared = round(asked.words * asked.shared)
     length = max(1, round(_length(asked, own)))
-    words = common.choices(_WORDS, k=shared)[:length] if shared else []
+    words = list(_shared(asked.seed, shared)[:length])
     rest = length - len(words)
     if rest > 0:
         words += [

@@ -100,10 +100,10 @@ def _told(args: argparse.Namespace, facts: dict[str, Any]) -> None:
     if args.json:
         print_json(facts)
         return
-    run = f", run {facts['run_id']}" if facts["run_id"] else "; it has no run, as the site has no MLflow"
-    out.print(f"[bold green]job {facts['job_id']}[/] {facts.get('state', 'is submitted').lower()}{run}")
     from rich.markup import escape
 
+    run = f", run {facts['run_id']}" if facts["run_id"] else "; it has no run, as the site has no MLflow"
+    out.print(f"[bold green]job {facts['job_id']}[/] {facts.get('state', 'is submitted').lower()}{run}")
     model, result = facts.get("model"), facts.get("result") or {}
     shown = {"model": f"{model['name']} version {model['version']}"} if model else {}
     for key, value in {**shown, **result, **(facts.get("accounting") or {})}.items():

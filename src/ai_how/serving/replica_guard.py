@@ -301,7 +301,7 @@ class Guard:
             return
         os.write(self.keeper, f" {self.container}".encode())
 
-    def end(self, number: int = 0) -> None:
+    def end(self, number: int | None = None) -> None:
         """Tell the engine to end, and end it when it does not."""
         number = number or (signal.SIGTERM if self.asked.image else signal.SIGINT)
         if self.pid and not self.ended.done():

@@ -26,7 +26,7 @@ def drop(path: Path) -> None:
     os.close(handle)
 
 
-def known(path: Path) -> float:
+def share_in_memory(path: Path) -> float:
     """The share of a file that is in memory: a kernel may keep what it was told to forget."""
     size = path.stat().st_size
     if not size:
@@ -58,7 +58,7 @@ def main() -> int:
         synced = time.monotonic()
         if asked["cold"]:
             drop(path)
-            kept = max(kept, known(path))
+            kept = max(kept, share_in_memory(path))
         before = time.monotonic()
         found = torch.load(path, weights_only=True)
         loads.append(time.monotonic() - before)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from checkpoint import drop, known
+from checkpoint import drop, share_in_memory
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -43,7 +43,7 @@ def main() -> int:
             for path in paths:
                 drop(path)
             some = paths[:: max(1, len(paths) // 100)]
-            kept = max(kept, sum(map(known, some)) / len(some))
+            kept = max(kept, sum(map(share_in_memory, some)) / len(some))
         loader = DataLoader(
             Files(paths), batch_size=asked["batch"], shuffle=True, num_workers=asked["workers"]
         )

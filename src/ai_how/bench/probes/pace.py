@@ -34,10 +34,9 @@ def _all(
     base = [0.0]
 
     def work() -> None:
+        # What a thread does once, such as connecting, is in nobody's time; what fails will fail again.
         with contextlib.suppress(Exception):
-            act(
-                0
-            )  # what a thread does once, such as connecting, is in nobody's time; what fails will fail again
+            act(0)
         start.wait()
         while (index := next(numbers)) < most:
             if due is not None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pace
 import servers
 import stores
+from ending import end_in_order
 
 STORES = {
     "faiss": stores.Faiss, "chroma": stores.Chroma, "lancedb": stores.Lance,
@@ -36,7 +36,7 @@ def main() -> int:
     folder = Path(asked["folder"])
     data = np.load(folder / "data.npz")
     vectors, labels, queries, wanted = (data[name] for name in ("vectors", "labels", "queries", "wanted"))
-    signal.signal(signal.SIGTERM, ended)
+    end_in_order()
     store = STORES[asked["store"]](asked)
     try:
         answer = measured(store, asked, vectors, labels, queries, wanted)
@@ -44,11 +44,6 @@ def main() -> int:
         store.close()  # nothing of ours stays in a server, whatever happened
     Path(sys.argv[2]).write_text(json.dumps(answer))
     return 0
-
-
-def ended(number: int, frame: object) -> None:
-    """Told to end, as a job that is cancelled."""
-    raise SystemExit(128 + number)
 
 
 def measured(

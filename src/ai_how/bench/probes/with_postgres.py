@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ending import end_in_order
+
 
 def account() -> str | None:
     """Whose process the server becomes; None for our own."""
@@ -36,17 +38,12 @@ def programs() -> Path:
     )[-1]
 
 
-def ended(number: int, frame: object) -> None:
-    """Told to end, as a job that is cancelled: what was brought up goes all the same."""
-    raise SystemExit(128 + number)
-
-
 def say(*words: str) -> None:
     print(*words, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, ended)
+    end_in_order()
     asked = json.loads(Path(sys.argv[1]).read_text())
     owner, tools = account(), programs()
     folder = Path(tempfile.mkdtemp(prefix="ai-how-pg-"))

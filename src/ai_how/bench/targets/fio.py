@@ -131,9 +131,8 @@ class Storage:
     def service(self, recipe: BenchRecipe, place: Place) -> Nothing:
         asked = recipe.workload.fio or Asked()
         if asked.device is not None:
-            return Nothing(
-                {"where": asked.device}
-            )  # the file system that its name lies on is not what is measured
+            # The file system that its name lies on is not what is measured.
+            return Nothing({"where": asked.device})
         where = asked.folder or str(place.share if recipe.target.job else place.folder)
         return Nothing({"where": where, **file_system(Path(where))})
 
