@@ -14,7 +14,7 @@ from ai_how.bench.interfaces import Measured, Place
 from ai_how.bench.model import Calibration, Value
 from ai_how.bench.targets import checkpoint, fio, pair, scheduler, sql
 from ai_how.bench.targets.scheduler import clocks_apart
-from ai_how.errors import CommandFailed, CouldNotTell, UsageError
+from ai_how.errors import CommandFailed, CouldNotTell, TimedOut, UsageError
 from ai_how.run import Command, Completed, LocalGate
 from ai_how.spec.bench import BenchRecipe, parse_bench
 from ai_how.spec.bench_workloads import Checkpoint, Fio, Sql
@@ -314,11 +314,29 @@ def test_nothing_of_pgbench_stays_in_a_database_of_somebody(dies: bool, tmp_path
     recipe, gate = sql_recipe("workload: {sql: {server: dbname=theirs}}\n"), Server(dies=dies)
     with pytest.raises(CommandFailed) if dies else nullcontext():
         sql.measure(recipe, Place(gate, tmp_path), 1)
-    assert gate.asked == ["--init-steps=tgvp", "run", "--init-steps=d"]
+    assert gate.asked == ["--init-steps=t", "--init-steps=gvp", "run", "--init-steps=d"]
 
 
 def test_tables_that_were_there_before_are_neither_used_nor_dropped(tmp_path: Path) -> None:
     recipe, gate = sql_recipe("workload: {sql: {server: dbname=theirs}}\n"), Server(tables=True)
     with pytest.raises(UsageError, match="has pgbench's tables already") as caught:
         sql.measure(recipe, Place(gate, tmp_path), 1)
-    assert gate.asked == ["--init-steps=tgvp"] and "--init-steps=d dbname=theirs" in (caught.value.todo or "")
+    assert gate.asked == ["--init-steps=t"] and "--init-steps=d dbname=theirs" in (caught.value.todo or "")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), TimedOut("the job did not begin")])
+def test_nothing_is_dropped_before_anything_was_made(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether tables of those names are there and somebody's is not known yet."""
+    asked: list[str] = []
+
+    def run(self: Server, command: Command, *, check: bool = True) -> Completed:
+        asked.extend(word for word in command.argv if word.startswith("--init-steps"))
+        raise error
+
+    monkeypatch.setattr(Server, "run", run)
+    recipe = sql_recipe("workload: {sql: {server: dbname=theirs}}\n")
+    with pytest.raises(type(error)):
+        sql.measure(recipe, Place(Server(), tmp_path), 1)
+    assert asked == ["--init-steps=t"]

@@ -132,15 +132,16 @@ def measure(recipe: BenchRecipe, place: Place, number: int) -> Measured:
     """One run of pgbench, on tables made anew. Raises :class:`CommandFailed` with what it said when it could not."""
     asked = recipe.workload.sql or Asked()
     words = (asked.server,) if asked.server else ()
-    # On somebody's server nothing is dropped that was there: without the step "d" a table that is there is an error.
-    steps = ("--init-steps=tgvp",) if asked.server else ()
-    make = ("pgbench", "--initialize", *steps, f"--scale={asked.scale}", "--quiet", *words)
+    make = ("pgbench", "--initialize", f"--scale={asked.scale}", "--quiet", *words)
+    # On somebody's server tables are made by a step of their own, which fails where they are there already: only what
+    # was made is dropped.
+    makes = tuple((*make, f"--init-steps={steps}") for steps in ("t", "gvp")) if asked.server else (make,)
     with working_folder(None, recipe, place) as folder:
         ask = argv(asked, recipe, words, folder / "log", number)
         limit = recipe.load.seconds + 3600
         run = runner(place, recipe.target.job, recipe.name)
         settings = {"max_connections": str(max(100, recipe.load.clients + 10, recipe.load.connections + 10))}
-        commands = beside(place, asked.server, (make, ask), folder, settings=settings, timeout=limit)
+        commands = beside(place, asked.server, (*makes, ask), folder, settings=settings, timeout=limit)
         if asked.server is None:
             rans = [run(one) for one in commands]
         else:
@@ -152,26 +153,26 @@ def measure(recipe: BenchRecipe, place: Place, number: int) -> Measured:
 
 
 def there(run: Runner, commands: Sequence[Command], drop: Command) -> list[Ran]:
-    """Run them on somebody's server, and drop what they made, whatever happens.
+    """Run them on somebody's server: the first makes the tables, and once it has, they are dropped whatever happens.
 
     Raises :class:`UsageError` where tables of those names are there already, and leaves them alone.
     """
-    ours = True
+    first, *others = commands
     try:
-        return [run(one) for one in commands]
+        made = run(first)
     except CommandFailed as error:
-        ours = "already exists" not in (error.detail or "")
-        if ours:
+        if "already exists" not in (error.detail or ""):
             raise
         raise UsageError(
             "the database has pgbench's tables already",
             cause="a benchmark makes its own, and what is in those would be lost",
             todo=f"Name another database, or drop them: `{shlex.join(drop.argv)}`.",
         ) from error
+    try:
+        return [made, *(run(one) for one in others)]
     finally:
-        if ours:
-            with suppress(AiHowError):
-                run(drop)
+        with suppress(AiHowError):
+            run(drop)
 
 
 def with_notes(found: Measured, notes: Mapping[str, Any]) -> Measured:
