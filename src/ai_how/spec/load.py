@@ -56,7 +56,7 @@ def load(text: str, name: str) -> Loaded:
         )  # fmt: skip
         raise SpecError(
             [Problem(f"a mapping is expected at the top, {found} was found", name, 1, 1,
-                     todo="`ai-how init` writes a file to start from.")]
+                     todo="A site's file to start from is written by `ai-how init`.")]
         )  # fmt: skip
     positions: dict[Path, Position] = {(): Position(1, 1)}
     data = _Walk(name, positions, builder.problems).plain(root, ())
